@@ -1,0 +1,1 @@
+"""Text in, picture out: ComfyUI as a dependable function."""
