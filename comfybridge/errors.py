@@ -1,0 +1,82 @@
+"""What can go wrong, grouped by outcome; every sentence in English and in Chinese.
+
+A job ends in one of six outcomes: ``succeeded``, or one of the five that have an exception here. Two more exceptions
+stand for calls that never became a job.
+"""
+
+from typing import ClassVar, Self
+
+
+class ComfyError(Exception):
+    """Something a caller can act on; ``str()`` gives the English sentence, ``zh`` the Chinese one.
+
+    ``prompt_id`` is ComfyUI's key of the job, ``None`` when none was submitted. ``server`` is the address that was
+    asked, ``None`` when no server was. Neither they nor the sentences ever hold credentials.
+    """
+
+    outcome: ClassVar[str] = "failed"
+
+    def __init__(self, en: str, zh: str, *, prompt_id: str | None = None, server: str | None = None) -> None:
+        super().__init__(en)
+        self.zh = zh
+        self.prompt_id = prompt_id
+        self.server = server
+
+    def about(self, prompt_id: str, server: str) -> Self:
+        """Name the job and the server, where they are not named yet."""
+        self.prompt_id = self.prompt_id or prompt_id
+        self.server = self.server or server
+        return self
+
+
+class Failed(ComfyError):
+    """A node failed, or the graph ended without a usable output."""
+
+    outcome = "failed"
+
+
+class OutOfMemory(Failed):
+    """A node ran out of GPU memory; worth one more try after ``POST /free``."""
+
+
+class Rejected(ComfyError):
+    """ComfyUI refused the graph; nothing runs."""
+
+    outcome = "rejected"
+
+
+class Cancelled(ComfyError):
+    """Somebody interrupted the job or removed it from the queue."""
+
+    outcome = "cancelled"
+
+
+class TimedOut(ComfyError):
+    """The deadline passed; the job goes on and can be collected by its ``prompt_id``."""
+
+    outcome = "timed_out"
+
+
+class Lost(ComfyError):
+    """The server no longer knows the job."""
+
+    outcome = "lost"
+
+
+class Unavailable(ComfyError):
+    """No server took the job: unreachable, not a ComfyUI, or it does not let us in.
+
+    ``refused`` tells that no connection came about, so that the server certainly saw nothing of the request.
+    """
+
+    outcome = "failed"
+
+    def __init__(self, en: str, zh: str, *, server: str, refused: bool = False) -> None:
+        super().__init__(en, zh, server=server)
+        self.refused = refused
+
+
+class InvalidInput(ComfyError):
+    """The caller's values cannot be used; nothing was sent."""
+
+    outcome = "rejected"
