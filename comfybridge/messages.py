@@ -1,0 +1,177 @@
+"""WebSocket frames and history entries as values. Pure: text and JSON in, dataclasses out.
+
+The shapes are those of ComfyUI's ``execution.py``, ``main.py`` and ``server.py``.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class QueueSize:
+    """``status``: how many prompts wait or run on the server, everybody's."""
+
+    remaining: int
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """``execution_start``: the prompt left the queue."""
+
+    prompt_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``progress``: ``value`` of ``maximum`` steps of one node are done."""
+
+    prompt_id: str
+    node_id: str
+    value: float
+    maximum: float
+
+
+@dataclass(frozen=True, slots=True)
+class Executing:
+    """``executing``: a node begins."""
+
+    prompt_id: str
+    node_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """``executing`` with a null node: the history is written. No proof of success, ``main.py`` always sends it."""
+
+    prompt_id: str
+
+
+Frame: TypeAlias = QueueSize | Started | Progress | Executing | Ended
+
+
+def read_frame(text: str | bytes) -> Frame | None:
+    """Read one WebSocket text frame; ``None`` when it is of a kind we do not act on, or no frame of ComfyUI at all."""
+    try:
+        message = json.loads(text)
+        data = message["data"]
+        match message["type"]:
+            case "status":
+                return QueueSize(int(data["status"]["exec_info"]["queue_remaining"]))
+            case "execution_start":
+                return Started(data["prompt_id"])
+            case "progress":
+                return Progress(data["prompt_id"], str(data["node"]), float(data["value"]), float(data["max"]))
+            case "executing" if data["node"] is None:
+                return Ended(data["prompt_id"])
+            case "executing":
+                # After a reconnect ComfyUI names the node without a prompt_id; that frame belongs to nobody we know.
+                return Executing(data["prompt_id"], str(data["node"]))
+    except (ValueError, KeyError, TypeError):
+        return None
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """A file that a node saved; ``type`` is ComfyUI's folder: ``output``, ``temp`` or ``input``."""
+
+    node_id: str
+    filename: str
+    subfolder: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The files of a finished prompt, in the order of the graph's nodes."""
+
+    outputs: tuple[Output, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFailed:
+    """The node that raised, with ComfyUI's words for the cause; the traceback stays behind (it names server paths)."""
+
+    node_id: str
+    class_type: str
+    exception_type: str
+    exception_message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """Somebody interrupted the running prompt."""
+
+    node_id: str
+
+
+HistoryEntry: TypeAlias = Succeeded | NodeFailed | Interrupted
+
+
+def read_history(entry: Mapping[str, Any]) -> HistoryEntry:
+    """Read one entry of ``GET /history/{prompt_id}``.
+
+    Decided by ``status`` alone: a failed prompt has outputs too, those of the nodes that ran before.
+    """
+    status = entry.get("status") or {}
+    if status.get("status_str") != "error":
+        return Succeeded(tuple(_outputs(entry)))
+    for name, data in reversed(status.get("messages") or []):
+        if name == "execution_error":
+            return NodeFailed(
+                str(data.get("node_id", "")),
+                str(data.get("node_type", "")),
+                str(data.get("exception_type", "")),
+                str(data.get("exception_message", "")).strip(),
+            )
+        if name == "execution_interrupted":
+            return Interrupted(str(data.get("node_id", "")))
+    return NodeFailed("", "", "", "ComfyUI reported an error without a cause")
+
+
+def _outputs(entry: Mapping[str, Any]) -> Iterable[Output]:
+    # prompt is [number, prompt_id, graph, extra_data, outputs]; its graph keeps the order in which we sent the nodes.
+    outputs: Mapping[str, Any] = entry.get("outputs") or {}
+    graph = entry["prompt"][2] if len(entry.get("prompt") or ()) > 2 else {}  # noqa: PLR2004
+    order = {node_id: position for position, node_id in enumerate(graph)}
+    for node_id in sorted(outputs, key=lambda node_id: order.get(node_id, len(order))):
+        for files in (outputs[node_id] or {}).values():
+            for file in files if isinstance(files, list) else ():
+                if isinstance(file, Mapping) and file.get("filename"):
+                    yield Output(
+                        node_id, str(file["filename"]), str(file.get("subfolder", "")), str(file.get("type", "output"))
+                    )
+
+
+def saved(outputs: Iterable[Output]) -> tuple[Output, ...]:
+    """Leave previews (``temp``) out, unless nothing else was saved."""
+    everything = tuple(outputs)
+    return tuple(output for output in everything if output.type != "temp") or everything
+
+
+@dataclass(frozen=True, slots=True)
+class MediaType:
+    """What a file is, by its first bytes."""
+
+    mime: str
+    extension: str
+
+
+_IMAGES = (
+    (b"\x89PNG\r\n\x1a\n", MediaType("image/png", ".png")),
+    (b"\xff\xd8\xff", MediaType("image/jpeg", ".jpg")),
+    (b"GIF87a", MediaType("image/gif", ".gif")),
+    (b"GIF89a", MediaType("image/gif", ".gif")),
+)
+
+
+def image_type(data: bytes) -> MediaType | None:
+    """Tell the kind of picture by its magic bytes; ``None`` when it is none, or a PNG that was cut off."""
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return MediaType("image/webp", ".webp")
+    for magic, media_type in _IMAGES:
+        if data.startswith(magic):
+            return None if media_type.mime == "image/png" and data[-8:-4] != b"IEND" else media_type
+    return None
