@@ -1,0 +1,159 @@
+"""ComfyUI's WebSocket: it only wakes whoever waits for a prompt; the history decides."""
+
+import logging
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from uuid import uuid4
+
+import websocket
+
+from comfybridge.deadline import Deadline
+from comfybridge.messages import Frame, QueueSize, read_frame
+
+logger = logging.getLogger(__name__)
+# The library logs every lost connection as an error with a traceback; we cope with it and say so ourselves.
+logging.getLogger("websocket").setLevel(logging.CRITICAL)
+
+_CONNECT_S = 5.0
+_IDLE_S = 300.0
+_PING_EVERY_S = 15.0
+_DEAF_AFTER_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The socket ended, or turned out deaf: no further frame will come."""
+
+
+class NoSocketError(Exception):
+    """No WebSocket connection came about; the text names the cause without the address or any header."""
+
+
+class Listener:
+    """The frames of one prompt, as they come."""
+
+    def __init__(self, events: "Events | None") -> None:
+        self._events = events
+        self._frames: SimpleQueue[Frame | Disconnected] = SimpleQueue()
+        self._since = time.monotonic()
+        self.client_id = events.client_id if events is not None else uuid4().hex
+        """Never empty: without one, ComfyUI forgets the outputs of a cached run."""
+
+    def put(self, frame: Frame | Disconnected) -> None:
+        self._frames.put(frame)
+
+    def wait(self, seconds: float) -> Frame | Disconnected | None:
+        """The next frame, or ``None`` when none came within so many seconds."""
+        try:
+            return self._frames.get(timeout=max(0.0, seconds))
+        except Empty:
+            return None
+
+    def expect(self) -> None:
+        """Say that the prompt was submitted just now: a socket that hears must bring a ``status`` frame."""
+        self._since = time.monotonic()
+
+    @property
+    def hears(self) -> bool:
+        """Whether the WebSocket can be relied on. One that stays silent after a submission is given up."""
+        if self._events is None or not self._events.is_open:
+            return False
+        if self._events.last_frame >= self._since or time.monotonic() - self._since < _DEAF_AFTER_S:
+            return True
+        logger.info("WebSocket %s is deaf: polling instead", self.client_id)
+        self._events.close()
+        return False
+
+    @property
+    def was_connected_throughout(self) -> bool:
+        """Whether one socket lived from before the submission until now, so that the server cannot have restarted."""
+        return self._events is not None and self._events.is_open
+
+
+class Events:
+    """One WebSocket connection, shared by all prompts of a client, read by a thread of its own.
+
+    Closed by ``close``, by the server, when a ping stays without an answer, or after some minutes without a prompt.
+    """
+
+    def __init__(self, base_url: str, headers: Mapping[str, str], ca_file: str, deadline: Deadline) -> None:
+        # A fresh client_id for every connection: when an old connection with the same id ends, ComfyUI's server.py
+        # forgets the newcomer too.
+        self.client_id = uuid4().hex
+        self.last_frame = 0.0
+        self._listeners: dict[str, Listener] = {}
+        scheme, address = base_url.split("://", 1)
+        try:
+            self._socket = websocket.create_connection(
+                f"{'wss' if scheme == 'https' else 'ws'}://{address}/ws?clientId={self.client_id}",
+                timeout=max(0.05, min(_CONNECT_S, deadline.remaining())),
+                header=[f"{name}: {value}" for name, value in headers.items()],
+                # Behind a proxy that rewrites Host, ComfyUI's origin check (server.py) would answer 403.
+                suppress_origin=True,
+                skip_utf8_validation=True,
+                enable_multithread=True,
+                sslopt={"ca_certs": ca_file},
+            )
+        except (websocket.WebSocketException, OSError, ValueError) as exc:
+            raise NoSocketError(type(exc).__name__) from exc
+        self._socket.settimeout(_PING_EVERY_S)
+        self._idle_since = time.monotonic()
+        self.is_open = True
+        threading.Thread(target=self._read, name=f"comfyui-events-{self.client_id[:8]}", daemon=True).start()
+
+    def subscribe(self, prompt_id: str, listener: Listener) -> None:
+        self._listeners[prompt_id] = listener
+
+    def unsubscribe(self, prompt_id: str) -> None:
+        self._listeners.pop(prompt_id, None)
+        self._idle_since = time.monotonic()
+
+    def close(self) -> None:
+        self.is_open = False
+        # Wakes the reading thread, which closes the socket.
+        self._socket.abort()  # type: ignore[no-untyped-call]  # websocket-client leaves it unannotated
+
+    def _read(self) -> None:
+        try:
+            self._read_frames()
+        except (websocket.WebSocketException, OSError) as exc:
+            logger.debug("WebSocket %s ended: %s", self.client_id, type(exc).__name__)
+        finally:
+            self.is_open = False
+            for listener in list(self._listeners.values()):
+                listener.put(Disconnected())
+            self._socket.shutdown()  # type: ignore[no-untyped-call]  # websocket-client leaves it unannotated
+
+    def _read_frames(self) -> None:
+        awaiting_pong = False
+        while self.is_open:
+            try:
+                opcode, data = self._socket.recv_data(control_frame=True)
+            except websocket.WebSocketTimeoutException:
+                is_idle = not self._listeners and time.monotonic() - self._idle_since > _IDLE_S
+                if awaiting_pong or is_idle:
+                    return
+                self._socket.ping()
+                awaiting_pong = True
+                continue
+            awaiting_pong = False
+            self.last_frame = time.monotonic()
+            if opcode == websocket.ABNF.OPCODE_CLOSE:
+                return
+            # Binary frames are previews. progress_state repeats, for all nodes, what progress says of one.
+            if opcode == websocket.ABNF.OPCODE_TEXT and not data.startswith(b'{"type": "progress_state"'):
+                self._hand_on(data)
+
+    def _hand_on(self, data: bytes) -> None:
+        frame = read_frame(data)
+        if isinstance(frame, QueueSize):
+            for listener in list(self._listeners.values()):
+                listener.put(frame)
+        elif frame is not None:
+            # Broadcasts bring other clients' progress too: nobody listens to their prompts here.
+            mine = self._listeners.get(frame.prompt_id)
+            if mine is not None:
+                mine.put(frame)

@@ -1,0 +1,36 @@
+"""The servers a caller may use, and which one to ask first."""
+
+from collections.abc import Iterator, Sequence
+
+from comfybridge.client import Client
+from comfybridge.deadline import Deadline
+from comfybridge.errors import Unavailable
+
+
+class Pool:
+    """One or more ComfyUI servers; their clients live as long as the pool."""
+
+    def __init__(self, clients: Sequence[Client]) -> None:
+        if not clients:
+            raise ValueError("a pool needs a server")
+        self._clients = tuple(clients)
+
+    def candidates(self, deadline: Deadline) -> Iterator[Client]:
+        """The servers worth asking, the least busy first. A single server is not asked how busy it is.
+
+        Raises:
+            Unavailable: none of several servers answers.
+        """
+        if len(self._clients) == 1:
+            yield self._clients[0]
+            return
+        loads: list[tuple[int, Client]] = []
+        error: Unavailable | None = None
+        for client in self._clients:
+            try:
+                loads.append((client.queue_remaining(deadline), client))
+            except Unavailable as exc:
+                error = exc
+        if not loads and error is not None:
+            raise error
+        yield from (client for _, client in sorted(loads, key=lambda load: load[0]))
