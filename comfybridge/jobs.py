@@ -1,0 +1,290 @@
+"""One job: submit it, wait for its end, fetch what it saved, take it back.
+
+The WebSocket wakes, the history decides, the deadline bounds every wait.
+"""
+
+import contextlib
+import logging
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import uuid4
+
+from comfybridge import preflight, template, workflow
+from comfybridge.client import Client
+from comfybridge.deadline import Deadline
+from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, OutOfMemory, Rejected, TimedOut, Unavailable
+from comfybridge.events import Disconnected, Listener
+from comfybridge.messages import (
+    Ended,
+    Interrupted,
+    NodeFailed,
+    Output,
+    Progress,
+    QueueSize,
+    Started,
+    Succeeded,
+    image_type,
+    read_history,
+    saved,
+)
+from comfybridge.template import Filled, Template
+from comfybridge.workflow import Definitions
+
+logger = logging.getLogger(__name__)
+
+_LOOK_EVERY_S = 15.0
+"""Between two looks while the WebSocket hears."""
+_POLL_FIRST_S, _POLL_SLOWEST_S = 0.25, 5.0
+_SOON_S = 0.05
+"""Until the next look when the end was announced and the history had it not yet."""
+_GRACE_S = 1.0
+"""Between the two looks that find a prompt nowhere."""
+_WAKE_EVERY_S = 2.0
+_GONE_AFTER_S = 30.0
+"""How long a server may refuse connections before its jobs count as lost: it forgets them when it restarts."""
+_FETCH_ATTEMPTS = 3
+_LONGEST_CAUSE = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """So many prompts stand before ours in the server's queue, the running one included."""
+
+    ahead: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A submitted prompt."""
+
+    prompt_id: str
+    client: Client
+    filled: Filled
+    listener: Listener
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """One finished picture: its bytes as ComfyUI saved them, and a file name whose extension fits the bytes."""
+
+    job: Job
+    output: Output
+    filename: str
+    mime: str
+    data: bytes
+
+
+Event: TypeAlias = Waiting | Progress
+
+
+def queue(
+    client: Client,
+    filled: Filled,
+    definitions: Definitions,
+    deadline: Deadline,
+    extra_data: Mapping[str, Any],
+    listening: contextlib.ExitStack | None,
+) -> Job:
+    """Submit one prompt; with ``listening``, the listener that is open until that stack is closed hears its frames.
+
+    Raises:
+        Rejected: ComfyUI refuses the graph, whole or in part; nothing of it runs.
+        Unavailable: the server did not take it.
+        Lost: whether it did cannot be found out.
+    """
+    prompt_id = str(uuid4())
+    listener = listening.enter_context(client.listen(prompt_id, deadline)) if listening is not None else Listener(None)
+    try:
+        refusal = client.queue_prompt(
+            filled.prompt,
+            prompt_id=prompt_id,
+            client_id=listener.client_id,
+            # Previews are never shown; not making them saves a decode and some 40 kB for every step.
+            extra_data={**extra_data, "preview_method": "none", "comfybridge": {"template": filled.template}},
+            deadline=deadline,
+        )
+        if refusal is not None:
+            if not refusal.body.get("error"):
+                # A 200 with node_errors: the good half would run, and nobody would learn of the other.
+                client.cancel(prompt_id, deadline)
+            problems = preflight.explain(refusal.body, filled.prompt, definitions)
+            raise rejected(template.load(filled.template), problems)
+    except ComfyError as exc:
+        exc.about(prompt_id, client.base_url)
+        raise
+    listener.expect()
+    logger.info("prompt %s queued at %s, template %s", prompt_id, client.base_url, filled.template)
+    return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener)
+
+
+def follow(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, ...]]:
+    """Wait for the end of one job and return what it saved."""
+    try:
+        entry = yield from _wait(job, deadline)
+    except ComfyError as exc:
+        logger.info("prompt %s ended: %s", job.prompt_id, exc.outcome)
+        exc.about(job.prompt_id, job.client.base_url)
+        raise
+    logger.info("prompt %s succeeded", job.prompt_id)
+    return entry
+
+
+def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, ...]]:
+    listener = job.listener
+    pause, looked = _POLL_FIRST_S, time.monotonic()
+    ended = has_started = False
+    nowhere_since = refused_since = None
+    ahead: int | None = None
+    while True:
+        due = looked + (_LOOK_EVERY_S if listener.hears and not ended and nowhere_since is None else pause)
+        frame = listener.wait(min(_WAKE_EVERY_S, due - time.monotonic(), deadline.remaining()))
+        match frame:
+            case QueueSize(remaining=remaining) if not has_started and remaining > 0:
+                if ahead is None or remaining - 1 < ahead:
+                    ahead = remaining - 1
+                    yield Waiting(ahead)
+            case Started():
+                has_started = True
+            case Progress():
+                has_started = True
+                yield frame
+            case Ended():
+                ended, due, pause = True, 0.0, _SOON_S
+            case Disconnected():
+                pause, due = _POLL_FIRST_S, 0.0
+        if deadline.has_passed():
+            raise _timed_out(job, deadline)
+        if time.monotonic() < due:
+            continue
+        looked = time.monotonic()
+        try:
+            found = _look(job, deadline, ended=ended)
+        except Unavailable as exc:
+            logger.debug("prompt %s: no answer: %s", job.prompt_id, exc)
+            refused_since = (refused_since or looked) if exc.refused else None
+            if refused_since is not None and looked - refused_since > _GONE_AFTER_S:
+                raise _lost(str(exc), exc.zh) from exc
+            pause = min(pause * 1.5, _POLL_SLOWEST_S)
+            continue
+        refused_since = None
+        if isinstance(found, Succeeded):
+            return _outputs(found)
+        if isinstance(found, (NodeFailed, Interrupted)):
+            raise _error(job, found)
+        if found:
+            nowhere_since, pause = None, min(pause * 1.5, _POLL_SLOWEST_S)
+        elif nowhere_since is None:
+            nowhere_since, pause = looked, _GRACE_S
+        elif looked - nowhere_since >= _GRACE_S:
+            raise _vanished(listener, has_started=has_started)
+
+
+def _look(job: Job, deadline: Deadline, *, ended: bool) -> Succeeded | NodeFailed | Interrupted | bool:
+    """The history's verdict; True while the job waits or runs, False when the server knows nothing of it."""
+    if not ended and job.client.is_queued(job.prompt_id, deadline):
+        return True
+    entry = job.client.history(job.prompt_id, deadline)
+    if entry is not None:
+        return read_history(entry)
+    return ended and job.client.is_queued(job.prompt_id, deadline)
+
+
+def _outputs(entry: Succeeded) -> tuple[Output, ...]:
+    if not entry.outputs:
+        raise Failed(
+            "ComfyUI finished without an output: the workflow saved no picture.",
+            "ComfyUI 已执行完毕，但没有输出：工作流没有保存任何图像。",
+        )
+    return saved(entry.outputs)
+
+
+def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
+    for attempt in range(1, _FETCH_ATTEMPTS + 1):
+        try:
+            data = job.client.view(output, deadline)
+            break
+        except Unavailable as exc:
+            if deadline.has_passed():
+                raise _timed_out(job, deadline) from exc
+            if attempt == _FETCH_ATTEMPTS:
+                exc.about(job.prompt_id, job.client.base_url)
+                raise
+            time.sleep(min(_POLL_FIRST_S * 2**attempt, deadline.remaining()))
+        except ComfyError as exc:
+            exc.about(job.prompt_id, job.client.base_url)
+            raise
+    media = image_type(data)
+    if media is None:
+        raise Failed(
+            f"What ComfyUI served as {output.filename} is not a whole picture ({len(data)} bytes).",
+            f"ComfyUI 返回的 {output.filename} 不是完整的图像（{len(data)} 字节）。",
+            prompt_id=job.prompt_id,
+            server=job.client.base_url,
+        )
+    return OutputFile(job, output, output.filename.rpartition(".")[0] + media.extension, media.mime, data)
+
+
+def cancel(jobs: Sequence[Job]) -> None:
+    """Take back what was queued for a call that failed, as far as the server lets us."""
+    for job in jobs:
+        try:
+            job.client.cancel(job.prompt_id, Deadline(_GRACE_S * 5))
+        except Unavailable as exc:
+            logger.warning("prompt %s could not be cancelled: %s", job.prompt_id, exc)
+
+
+def _error(job: Job, entry: NodeFailed | Interrupted) -> ComfyError:
+    if isinstance(entry, Interrupted):
+        return Cancelled("Somebody interrupted the job in ComfyUI while it ran.", "任务在运行时被人在 ComfyUI 中中断。")
+    where = workflow.title(job.filled.prompt, entry.node_id)
+    cause = entry.exception_message[:_LONGEST_CAUSE] or entry.exception_type
+    english, chinese = (
+        f"Node {entry.node_id} ({where}) failed: {cause}",
+        f"节点 {entry.node_id}（{where}）失败：{cause}",
+    )
+    if _is_out_of_memory(entry):
+        return OutOfMemory(
+            f"{english}. The GPU has too little memory: use a smaller size, a lower count or a smaller model.",
+            f"{chinese}。显存不足：请减小尺寸、数量，或使用更小的模型。",
+        )
+    return Failed(english, chinese)
+
+
+def _is_out_of_memory(entry: NodeFailed) -> bool:
+    text = f"{entry.exception_type} {entry.exception_message}".lower()
+    return any(sign in text for sign in ("outofmemory", "out of memory", "allocation on device"))
+
+
+def _vanished(listener: Listener, *, has_started: bool) -> ComfyError:
+    if listener.was_connected_throughout and not has_started:
+        return Cancelled("Somebody removed the job from ComfyUI's queue.", "任务被人从 ComfyUI 队列中删除。")
+    return _lost(
+        "ComfyUI no longer knows the job: it was restarted, or somebody cleared its queue or history.",
+        "ComfyUI 已没有该任务的记录：服务器可能重启过，或队列、历史被清空。",
+    )
+
+
+def _lost(english: str, chinese: str) -> Lost:
+    return Lost(f"{english} Run it again.", f"{chinese}请重新运行。")
+
+
+def _timed_out(job: Job, deadline: Deadline) -> TimedOut:
+    return TimedOut(
+        f"Not finished after {deadline.seconds:.0f} s. The job goes on in ComfyUI; raise timeout, or collect the"
+        f" pictures later by prompt_id {job.prompt_id}.",
+        f"{deadline.seconds:.0f} 秒内未完成，任务仍在 ComfyUI 中运行；"
+        f"可调大 timeout，或稍后凭 prompt_id {job.prompt_id} 取回。",
+        prompt_id=job.prompt_id,
+        server=job.client.base_url,
+    )
+
+
+def rejected(chosen: Template, problems: Sequence[preflight.Problem]) -> Rejected:
+    """The error for a graph with problems; for missing model files it says where to get them."""
+    english, chinese = preflight.sentences(problems)
+    if any(problem.code == "missing_model" for problem in problems):
+        install_en, install_zh = chosen.how_to_install()
+        english, chinese = f"{english} {install_en}", f"{chinese}{install_zh}"
+    return Rejected(english, chinese)
