@@ -1,0 +1,225 @@
+"""A Dify tool call's parameters as values. Pure.
+
+Dify sends numbers as numbers or text, and an empty parameter as ``""``, ``None`` or not at all; defaults and limits of
+the YAML are hints to its user interface only. So every default and limit is applied again here.
+"""
+
+import math
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from comfybridge.errors import InvalidInput
+from comfybridge.template import AUTO, MAX_SEED, Inputs
+from comfybridge.workflow import Lora
+
+SIZES = {
+    "1:1": (1, 1),
+    "4:3": (4, 3),
+    "3:4": (3, 4),
+    "3:2": (3, 2),
+    "2:3": (2, 3),
+    "16:9": (16, 9),
+    "9:16": (9, 16),
+    "21:9": (21, 9),
+}
+CUSTOM = "custom"
+OUTPUTS = ("image", "markdown", "both")
+SIDE_LIMITS = (64, 4096)
+STEPS_LIMITS = (1, 150)
+CFG_LIMITS = (0, 30)
+COUNT_LIMITS = (1, 8)
+TIMEOUT_DEFAULT_S, TIMEOUT_MAX_S = 240, 570
+"""Dify's daemon kills a call at 600 s."""
+SERVERLESS_TIMEOUT_MAX_S = 270
+"""Dify Cloud's limit is 300 s."""
+
+_TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+_RANDOM_SEEDS = ("random", "-1")
+_PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
+_LORA = re.compile(r"<lora:(.+)>", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Text2Image:
+    """One call of ``text2image``."""
+
+    template: str
+    inputs: Inputs
+    output: str
+    wait: bool
+    timeout_s: float
+    progress: bool
+
+
+def text2image(values: Mapping[str, Any], *, max_prompt_length: int, serverless: bool) -> Text2Image:
+    """Read the parameters of the tool.
+
+    Raises:
+        InvalidInput: the first one that cannot be used, with what it may be.
+    """
+    prompt, negative = _text(values, "prompt"), _text(values, "negative_prompt")
+    if not prompt.strip():
+        raise InvalidInput("prompt is empty: say what the picture shows.", "prompt 为空：请描述画面内容。")
+    for name, text in (("prompt", prompt), ("negative_prompt", negative)):
+        _check_prompt(name, text, max_prompt_length)
+    width, height, aspect = _size(values)
+    inputs = Inputs(
+        positive=prompt,
+        negative=negative or None,
+        seed=_seed(values),
+        width=width,
+        height=height,
+        aspect=aspect,
+        steps=_whole(values, "steps", STEPS_LIMITS),
+        cfg=_number(values, "cfg", CFG_LIMITS),
+        sampler=_text(values, "sampler").strip() or None,
+        scheduler=_text(values, "scheduler").strip() or None,
+        model=_text(values, "model").strip() or None,
+        loras=_loras(values),
+        count=_whole(values, "count", COUNT_LIMITS) or 1,
+    )
+    longest = SERVERLESS_TIMEOUT_MAX_S if serverless else TIMEOUT_MAX_S
+    timeout_s = _number(values, "timeout", (1, math.inf)) or TIMEOUT_DEFAULT_S
+    return Text2Image(
+        template=_text(values, "template").strip() or AUTO,
+        inputs=inputs,
+        output=_choice(values, "output", OUTPUTS, default="image"),
+        wait=_flag(values, "wait", default=True),
+        timeout_s=min(timeout_s, longest),
+        progress=_flag(values, "progress", default=False),
+    )
+
+
+def _text(values: Mapping[str, Any], name: str) -> str:
+    value = values.get(name)
+    return "" if value is None else str(value)
+
+
+def _check_prompt(name: str, text: str, longest: int) -> None:
+    if len(text) > longest:
+        raise InvalidInput(
+            f"{name} has {len(text)} characters, the limit is {longest}: shorten it.",
+            f"{name} 有 {len(text)} 个字符，上限为 {longest}：请缩短。",
+        )
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise InvalidInput(f"{name} holds half a character (a lone surrogate).", f"{name} 包含不完整的字符。")
+
+
+def _number(values: Mapping[str, Any], name: str, limits: tuple[float, float]) -> float | None:
+    """``None`` for ``""``, ``None`` and a missing parameter."""
+    value = values.get(name)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return None
+    low, high = limits
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if math.isnan(number) or not low <= number <= high or math.isinf(number):
+        allowed = f"{low} to {high}" if math.isfinite(high) else f"{low} up"
+        allowed_zh = f"{low} 到 {high}" if math.isfinite(high) else f"不小于 {low}"
+        raise InvalidInput(
+            f"{name} must be a number from {allowed}, not {_shown(value)}.",
+            f"{name} 必须是 {allowed_zh} 的数字，而不是 {_shown(value)}。",
+        )
+    return number
+
+
+def _whole(values: Mapping[str, Any], name: str, limits: tuple[int, int]) -> int | None:
+    number = _number(values, name, limits)
+    if number is None:
+        return None
+    if not number.is_integer():
+        raise InvalidInput(
+            f"{name} must be a whole number, not {_shown(values[name])}.",
+            f"{name} 必须是整数，而不是 {_shown(values[name])}。",
+        )
+    return int(number)
+
+
+def _seed(values: Mapping[str, Any]) -> int | None:
+    """A number or a text; -1 and ``random`` mean what other tools mean by them: choose one."""
+    value = values.get("seed")
+    text = "" if value is None else str(value).strip()
+    if not text or text.lower() in _RANDOM_SEEDS:
+        return None
+    try:
+        # int() first: a float would round a seed above 2**53.
+        seed = int(text)
+    except ValueError:
+        seed = _whole({"seed": text}, "seed", (-1, MAX_SEED)) or 0
+    if seed == -1:
+        return None
+    if isinstance(value, bool) or not 0 <= seed <= MAX_SEED:
+        raise InvalidInput(
+            f"seed must be a whole number from 0 to {MAX_SEED}, or empty for a random one, not {_shown(value)}.",
+            f"seed 必须是 0 到 {MAX_SEED} 的整数，留空则随机，而不是 {_shown(value)}。",
+        )
+    return seed
+
+
+def _size(values: Mapping[str, Any]) -> tuple[int | None, int | None, tuple[int, int] | None]:
+    """Width and height in pixels, and the aspect for what is missing of them."""
+    width, height = _whole(values, "width", SIDE_LIMITS), _whole(values, "height", SIDE_LIMITS)
+    if width is not None and height is not None:
+        return width, height, None
+    # Models like to write pixels where an aspect ratio is asked for; what they mean is plain.
+    if pixels := _PIXELS.fullmatch(_text(values, "size").strip()):
+        typed = {"width": pixels[1], "height": pixels[2]}
+        return _whole(typed, "width", SIDE_LIMITS), _whole(typed, "height", SIDE_LIMITS), None
+    size = _choice(values, "size", (*SIZES, CUSTOM), default="1:1")
+    if size == CUSTOM:
+        raise InvalidInput(
+            "size custom needs both width and height.", "size 为 custom 时必须同时填写 width 和 height。"
+        )
+    return width, height, SIZES[size]
+
+
+def _choice(values: Mapping[str, Any], name: str, options: Collection[str], *, default: str) -> str:
+    value = _text(values, name).strip() or default
+    if value not in options:
+        raise InvalidInput(
+            f"{name} must be one of {', '.join(options)}, not {_shown(value)}.",
+            f"{name} 必须是 {'、'.join(options)} 之一，而不是 {_shown(value)}。",
+        )
+    return value
+
+
+def _flag(values: Mapping[str, Any], name: str, *, default: bool) -> bool:
+    value = values.get(name)
+    text = "" if value is None else str(value).strip().lower()
+    if not text:
+        return default
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    raise InvalidInput(
+        f"{name} must be true or false, not {_shown(value)}.", f"{name} 必须是 true 或 false，而不是 {_shown(value)}。"
+    )
+
+
+def _loras(values: Mapping[str, Any]) -> tuple[Lora, ...]:
+    """``name:0.8, name2``; the ``<lora:name:0.8>`` of other tools is read too."""
+    loras = []
+    for entry in filter(None, map(str.strip, re.split(r"[,，;；\n]", _text(values, "loras")))):
+        match = _LORA.fullmatch(entry)
+        name, colon, strength = (match[1] if match else entry).rpartition(":")
+        if not colon:
+            name, strength = strength, "1"
+        try:
+            number = float(strength)
+        except ValueError:
+            number = math.nan
+        if not name.strip() or not abs(number) <= 100:  # noqa: PLR2004  # LoraLoader's own limit (nodes.py)
+            raise InvalidInput(
+                f"loras: {_shown(entry)} is not 'name' or 'name:strength'. Example: detail:0.8, lineart.",
+                f"loras：{_shown(entry)} 不是“名称”或“名称:强度”。示例：detail:0.8, lineart。",
+            )
+        loras.append(Lora(name.strip(), number))
+    return tuple(loras)
+
+
+def _shown(value: Any) -> str:
+    text = str(value)
+    return f"'{text[:40]}…'" if len(text) > 40 else f"'{text}'"  # noqa: PLR2004
