@@ -7,6 +7,7 @@ translated at one border, ``_request``.
 import contextlib
 import json
 import logging
+import math
 import os
 import threading
 import time
@@ -39,7 +40,8 @@ _JUST_NOW_S = 1.0
 _KEEP_ALIVE = 128
 _MAX_OUTPUT_BYTES = 512 * 1024 * 1024
 _SOCKET_REST_S = 30.0
-_RESEND_AFTER_S = 1.0
+_LOOK_AFTER_S = 1.0
+_LOOKS_AFTER_LOSS = 3
 # A proxy's answers; before a POST is sent again it is looked up all the same.
 _RESENDABLE = (429, 502, 503, 504)
 
@@ -78,6 +80,7 @@ class Client:
         self._events: Events | None = None
         self._no_socket_before = 0.0
         self._lock = threading.Lock()
+        self._fetching = threading.Lock()
 
     def close(self) -> None:
         with self._lock:
@@ -104,17 +107,22 @@ class Client:
 
         ``refresh`` fetches them again, for a model that was installed a moment ago.
         """
-        now = time.monotonic()
-        found: dict[str, Mapping[str, Any]] = {}
-        for class_type in class_types:
-            fetched, definition = self._definitions.get(class_type, (0.0, None))
-            if not fetched or now - fetched > (_JUST_NOW_S if refresh else DEFINITIONS_FRESH_S):
-                answer = self._json("GET", f"/object_info/{quote(class_type, safe='')}", deadline)
-                definition = answer.get(class_type)
-                self._definitions[class_type] = (now, definition)
-            if definition is not None:
-                found[class_type] = definition
-        return found
+        wanted = tuple(class_types)
+        fresh_s = _JUST_NOW_S if refresh else DEFINITIONS_FRESH_S
+        if not self._are_fresh(wanted, fresh_s):
+            with self._fetching:
+                # Whoever waited for the lock finds what the one before has fetched.
+                for class_type in wanted:
+                    if not self._are_fresh((class_type,), fresh_s):
+                        answer = self._json("GET", f"/object_info/{quote(class_type, safe='')}", deadline)
+                        self._definitions[class_type] = (time.monotonic(), answer.get(class_type))
+        entries = {class_type: self._definitions[class_type][1] for class_type in wanted}
+        return {class_type: definition for class_type, definition in entries.items() if definition is not None}
+
+    def _are_fresh(self, class_types: Iterable[str], fresh_s: float) -> bool:
+        never = (-math.inf, None)
+        oldest = min((self._definitions.get(class_type, never)[0] for class_type in class_types), default=math.inf)
+        return time.monotonic() - oldest <= fresh_s
 
     def view_metadata(self, folder: str, filename: str, deadline: Deadline) -> Mapping[str, str]:
         """The metadata in a safetensors header, cached; empty when the file has none (ComfyUI answers 404)."""
@@ -158,21 +166,27 @@ class Client:
                     return None
                 if attempt == 2:  # noqa: PLR2004
                     raise exc.error from exc
-                time.sleep(min(_RESEND_AFTER_S, deadline.remaining()) if not exc.maybe_accepted else 0)
         raise AssertionError  # the loop returns or raises
 
     def _was_accepted(self, prompt_id: str, deadline: Deadline, lost: "_AnswerLost") -> bool:
-        try:
-            return self.history(prompt_id, deadline) is not None or self.is_queued(prompt_id, deadline)
-        except Unavailable as exc:
-            if not lost.maybe_accepted:
-                raise lost.error from exc
-            raise Lost(
-                f"The answer to the submission was lost, so it is unknown whether the job runs. {lost.error}",
-                f"提交任务后与服务器失去联系，无法确定任务是否在运行。{lost.error.zh}",
-                prompt_id=prompt_id,
-                server=self.base_url,
-            ) from exc
+        unanswered: Unavailable | None = None
+        for _ in range(_LOOKS_AFTER_LOSS):
+            # A moment for the server to come back, and for a prompt on its way to reach the queue.
+            time.sleep(min(_LOOK_AFTER_S, deadline.remaining()))
+            try:
+                return self.history(prompt_id, deadline) is not None or self.is_queued(prompt_id, deadline)
+            except Unavailable as exc:
+                unanswered = exc
+                if not lost.maybe_accepted:
+                    break
+        if not lost.maybe_accepted:
+            raise lost.error from unanswered
+        raise Lost(
+            f"The answer to the submission was lost, so it is unknown whether the job runs. {lost.error}",
+            f"提交任务后与服务器失去联系，无法确定任务是否在运行。{lost.error.zh}",
+            prompt_id=prompt_id,
+            server=self.base_url,
+        ) from unanswered
 
     def history(self, prompt_id: str, deadline: Deadline) -> Mapping[str, Any] | None:
         """The entry of ``GET /history/{prompt_id}``; ``None`` while the prompt is not finished, or is unknown."""
@@ -188,7 +202,7 @@ class Client:
         """
         if self._has_jobs_route:
             path = f"/api/jobs/{quote(prompt_id, safe='')}"
-            with self._request("GET", path, deadline, accept=(404,)) as response:
+            with self._request("GET", path, deadline, accept=(403, 404, 405)) as response:
                 if response.ok:
                     return str(self._parse(response).get("status")) in ("pending", "in_progress")
                 if b"Job not found" in response.content:

@@ -56,7 +56,8 @@ def validate(values: Mapping[str, Any]) -> None:
             # A new client, so that an answer of a moment ago, under other credentials, decides nothing.
             with contextlib.closing(Client(base_url, dict(read.headers))) as client:
                 version = str(client.system_stats(Deadline(_VALIDATION_S))["system"]["comfyui_version"])
-            if _numbers(version) < _OLDEST_COMFYUI:
+            # A fork may name its version in a way of its own; then its answer to POST /prompt tells.
+            if (numbers := _numbers(version)) and numbers < _OLDEST_COMFYUI:
                 raise advice.too_old(base_url, version)
     except ComfyError as exc:
         raise ToolProviderCredentialValidationError(f"{exc}\n{exc.zh}") from exc

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 class ComfyError(Exception):
     """Something a caller can act on; ``str()`` gives the English sentence, ``zh`` the Chinese one.
 
-    ``prompt_id`` is ComfyUI's key of the job, ``None`` when none was submitted. ``server`` is the address that was
+    ``prompt_id`` is the job's key, ``None`` when no prompt was sent. ``server`` is the address that was
     asked, ``None`` when no server was. Neither they nor the sentences ever hold credentials.
     """
 

@@ -20,7 +20,7 @@ logging.getLogger("websocket").setLevel(logging.CRITICAL)
 _CONNECT_S = 5.0
 _IDLE_S = 300.0
 _PING_EVERY_S = 15.0
-_DEAF_AFTER_S = 2.0
+_DEAF_AFTER_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Listener:
     def __init__(self, events: "Events | None") -> None:
         self._events = events
         self._frames: SimpleQueue[Frame | Disconnected] = SimpleQueue()
-        self._since = time.monotonic()
+        self._since = self._submitted = time.monotonic()
         self.client_id = events.client_id if events is not None else uuid4().hex
         """Never empty: without one, ComfyUI forgets the outputs of a cached run."""
 
@@ -53,15 +53,15 @@ class Listener:
             return None
 
     def expect(self) -> None:
-        """Say that the prompt was submitted just now: a socket that hears must bring a ``status`` frame."""
-        self._since = time.monotonic()
+        """Say that the prompt was accepted just now: a socket that hears brings a ``status`` frame for it."""
+        self._submitted = time.monotonic()
 
     @property
     def hears(self) -> bool:
         """Whether the WebSocket can be relied on. One that stays silent after a submission is given up."""
         if self._events is None or not self._events.is_open:
             return False
-        if self._events.last_frame >= self._since or time.monotonic() - self._since < _DEAF_AFTER_S:
+        if self._events.last_frame >= self._since or time.monotonic() - self._submitted < _DEAF_AFTER_S:
             return True
         logger.info("WebSocket %s is deaf: polling instead", self.client_id)
         self._events.close()

@@ -44,6 +44,7 @@ _GRACE_S = 1.0
 _WAKE_EVERY_S = 2.0
 _GONE_AFTER_S = 30.0
 """How long a server may refuse connections before its jobs count as lost: it forgets them when it restarts."""
+_TAKE_BACK_S = 5.0
 _FETCH_ATTEMPTS = 3
 _LONGEST_CAUSE = 500
 
@@ -108,7 +109,7 @@ def queue(
         if refusal is not None:
             if not refusal.body.get("error"):
                 # A 200 with node_errors: the good half would run, and nobody would learn of the other.
-                client.cancel(prompt_id, deadline)
+                _take_back(client, prompt_id)
             problems = preflight.explain(refusal.body, filled.prompt, definitions)
             raise rejected(template.load(filled.template), problems)
     except ComfyError as exc:
@@ -141,8 +142,13 @@ def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, 
         due = looked + (_LOOK_EVERY_S if listener.hears and not ended and nowhere_since is None else pause)
         frame = listener.wait(min(_WAKE_EVERY_S, due - time.monotonic(), deadline.remaining()))
         match frame:
-            case QueueSize(remaining=remaining) if not has_started and remaining > 0:
-                if ahead is None or remaining - 1 < ahead:
+            case QueueSize(remaining=0):
+                # Ours has left the queue, however: ComfyUI writes the history first, then says so. The empty queue
+                # that greets a new socket comes before our own prompt has been counted.
+                if ahead is not None and not ended:
+                    ended, due, pause = True, 0.0, _SOON_S
+            case QueueSize(remaining=remaining):
+                if not has_started and (ahead is None or remaining - 1 < ahead):
                     ahead = remaining - 1
                     yield Waiting(ahead)
             case Started():
@@ -201,6 +207,13 @@ def _outputs(entry: Succeeded) -> tuple[Output, ...]:
 
 
 def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
+    """Fetch one picture and look whether it is one.
+
+    Raises:
+        Failed: the file is gone, or no picture.
+        TimedOut: the deadline passed; the file can still be collected.
+        Unavailable: the server does not answer any more.
+    """
     for attempt in range(1, _FETCH_ATTEMPTS + 1):
         try:
             data = job.client.view(output, deadline)
@@ -229,10 +242,14 @@ def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
 def cancel(jobs: Sequence[Job]) -> None:
     """Take back what was queued for a call that failed, as far as the server lets us."""
     for job in jobs:
-        try:
-            job.client.cancel(job.prompt_id, Deadline(_GRACE_S * 5))
-        except Unavailable as exc:
-            logger.warning("prompt %s could not be cancelled: %s", job.prompt_id, exc)
+        _take_back(job.client, job.prompt_id)
+
+
+def _take_back(client: Client, prompt_id: str) -> None:
+    try:
+        client.cancel(prompt_id, Deadline(_TAKE_BACK_S))
+    except Unavailable as exc:
+        logger.warning("prompt %s could not be cancelled: %s", prompt_id, exc)
 
 
 def _error(job: Job, entry: NodeFailed | Interrupted) -> ComfyError:
