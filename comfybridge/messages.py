@@ -60,17 +60,23 @@ def read_frame(text: str | bytes) -> Frame | None:
             case "status":
                 return QueueSize(int(data["status"]["exec_info"]["queue_remaining"]))
             case "execution_start":
-                return Started(data["prompt_id"])
+                return Started(_text(data["prompt_id"]))
             case "progress":
-                return Progress(data["prompt_id"], str(data["node"]), float(data["value"]), float(data["max"]))
+                return Progress(_text(data["prompt_id"]), str(data["node"]), float(data["value"]), float(data["max"]))
             case "executing" if data["node"] is None:
-                return Ended(data["prompt_id"])
+                return Ended(_text(data["prompt_id"]))
             case "executing":
                 # After a reconnect ComfyUI names the node without a prompt_id; that frame belongs to nobody we know.
-                return Executing(data["prompt_id"], str(data["node"]))
-    except (ValueError, KeyError, TypeError):
+                return Executing(_text(data["prompt_id"]), str(data["node"]))
+    except (ValueError, KeyError, TypeError, OverflowError):
         return None
     return None
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
 
 
 @dataclass(frozen=True, slots=True)
