@@ -1,0 +1,42 @@
+# Needs git, make, bash and a Python from 3.11 to 3.13; everything else comes from PyPI into .venv-<version>/.
+# `make help` lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo test check test-dify test-live bench package clean
+
+# The prompt goes to the demo as it was typed: unexpanded by make, and through the environment, never through the shell's text.
+override PROMPT := $(value PROMPT)
+export PROMPT
+export PYTHON
+
+demo: ## Generate a picture as Dify would: make demo PROMPT="a lighthouse in a storm" (COMFYUI_URL=… uses a real ComfyUI)
+	@python="$$(scripts/venv.sh plugin plugin,simulator)" && exec "$$python" -m comfybridge.demo "$$PROMPT"
+
+test: ## All tests but those inside Dify's engine; ARGS="-k name" goes to pytest
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m pytest --ignore=tests/dify $(ARGS)
+
+check: ## Lint, formatting, types, import rules
+	@python="$$(scripts/venv.sh plugin test,check)" && scripts/check.sh "$$python"
+
+test-dify: ## The tool inside Dify's workflow engine (graphon; about 900 MB; Python 3.12 or later)
+	@plugin="$$(scripts/venv.sh plugin plugin)" && engine="$$(scripts/venv.sh dify dify 3.12 3.13)" && \
+	COMFYBRIDGE_PLUGIN_PYTHON="$$plugin" exec "$$engine" -m pytest tests/dify $(ARGS)
+
+test-live: ## The contract tests against a real ComfyUI: make test-live COMFYUI_URL=http://127.0.0.1:8188
+	@if [ -z "$$COMFYUI_URL" ]; then echo "Say which server: make test-live COMFYUI_URL=http://127.0.0.1:8188" >&2; exit 2; fi
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m pytest -m contract --ignore=tests/dify $(ARGS)
+
+bench: ## Measure
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m bench $(ARGS)
+
+package: ## dist/comfybridge-<version>.difypkg, ready to upload to Dify
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" scripts/package.py
+
+clean: ## Remove what the targets above made, the environments included
+	rm -rf .venv-* build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
