@@ -51,8 +51,7 @@ def bad_status(server: str, path: str, status: int, location: str = "") -> Unava
         )
         chinese = f"没有 {path}（HTTP 404）：该地址不是 ComfyUI，或 base_url 缺少反向代理的路径前缀。"
     elif 300 <= status < 400:  # noqa: PLR2004
-        target = urlsplit(location)
-        where = f"{target.scheme}://{target.hostname}" if target.hostname else "another page"
+        where = _origin(location) or "another page"
         english = f"redirects to {where} (HTTP {status}). Put the final address into base_url, or log in by headers."
         chinese = f"重定向到 {where}（HTTP {status}）。请在 base_url 中填写最终地址，或通过 headers 登录。"
     elif status in (502, 503, 504):
@@ -83,6 +82,15 @@ def too_old(server: str, version: str = "") -> Unavailable:
         f"ComfyUI{found}（{server}）版本过旧：需要 0.3.45 或更高版本，请更新 ComfyUI。",
         server=server,
     )
+
+
+def _origin(location: str) -> str:
+    """The part of an address that holds no secret; empty when there is none."""
+    try:
+        target = urlsplit(location)
+    except ValueError:
+        return ""
+    return f"{target.scheme}://{target.hostname}" if target.hostname else ""
 
 
 _SENTENCES = {

@@ -1,25 +1,17 @@
-"""Everything that is said to a ComfyUI server over HTTP, with keep-alive; ``events`` holds its WebSocket.
-
-Every request has a connect and a read timeout, both cut to what is left of the caller's deadline. Foreign errors are
-translated at one border, ``_request``.
-"""
+"""Everything that is said to a ComfyUI server: its routes, over ``transport``, and one WebSocket, ``events``."""
 
 import contextlib
+import enum
 import json
 import logging
 import math
-import os
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode
-
-import requests
-from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
-from urllib3.exceptions import NameResolutionError, NewConnectionError
 
 from comfybridge import advice
 from comfybridge.advice import Fault
@@ -27,23 +19,20 @@ from comfybridge.deadline import Deadline
 from comfybridge.errors import Failed, Lost, Unavailable
 from comfybridge.events import Events, Listener, NoSocketError
 from comfybridge.messages import Output
+from comfybridge.transport import Answer, NoAnswerError, TooLargeError, Transport
 from comfybridge.workflow import Definitions, Prompt
 
 logger = logging.getLogger(__name__)
 
-CONNECT_S = 10.0
-READ_S = 30.0
 DEFINITIONS_FRESH_S = 300.0
 """How long a node definition (and with it the list of model files) is believed."""
 
 _JUST_NOW_S = 1.0
-_KEEP_ALIVE = 128
-_MAX_OUTPUT_BYTES = 512 * 1024 * 1024
 _SOCKET_REST_S = 30.0
 _LOOK_AFTER_S = 1.0
 _LOOKS_AFTER_LOSS = 3
-# A proxy's answers; before a POST is sent again it is looked up all the same.
-_RESENDABLE = (429, 502, 503, 504)
+# What a proxy answers in ComfyUI's stead, or before it.
+_PROXY_STATUSES = (429, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +52,7 @@ class Client:
     def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
         self.base_url = base_url.rstrip("/")
         self._headers = dict(headers or {})
-        self._http = requests.Session()
-        self._http.headers.update(self._headers)
-        # Read once: requests would search the environment and netrc again for every request.
-        self._http.trust_env = False
-        self._http.proxies.update(get_environ_proxies(self.base_url))
-        self._ca_file = (
-            os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
-        )
-        self._http.verify = self._ca_file
-        for scheme in ("http://", "https://"):
-            self._http.mount(scheme, HTTPAdapter(pool_connections=1, pool_maxsize=_KEEP_ALIVE))
+        self._http = Transport(self.base_url, self._headers)
         self._definitions: dict[str, tuple[float, Mapping[str, Any] | None]] = {}
         self._metadata: dict[str, Mapping[str, str]] = {}
         self._has_jobs_route = True
@@ -93,14 +72,18 @@ class Client:
 
     def system_stats(self, deadline: Deadline) -> Mapping[str, Any]:
         """``GET /system_stats``; Unavailable when what answers is no ComfyUI."""
-        stats = self._json("GET", "/system_stats", deadline)
-        if not isinstance(stats, dict) or "comfyui_version" not in (stats.get("system") or {}):
+        stats = self._object("/system_stats", deadline)
+        system = stats.get("system")
+        if not isinstance(system, dict) or "comfyui_version" not in system:
             raise advice.not_comfyui(self.base_url, "/system_stats")
         return stats
 
     def queue_remaining(self, deadline: Deadline) -> int:
         """How many prompts wait or run, by ``GET /prompt``; the answer has the same few bytes for any queue."""
-        return int(self._json("GET", "/prompt", deadline)["exec_info"]["queue_remaining"])
+        try:
+            return int(self._object("/prompt", deadline)["exec_info"]["queue_remaining"])
+        except (KeyError, TypeError, ValueError) as exc:
+            raise advice.not_comfyui(self.base_url, "/prompt") from exc
 
     def definitions(self, class_types: Iterable[str], deadline: Deadline, *, refresh: bool = False) -> Definitions:
         """The ``object_info`` of the named classes, cached; a class that the server lacks is absent.
@@ -114,7 +97,7 @@ class Client:
                 # Whoever waited for the lock finds what the one before has fetched.
                 for class_type in wanted:
                     if not self._are_fresh((class_type,), fresh_s):
-                        answer = self._json("GET", f"/object_info/{quote(class_type, safe='')}", deadline)
+                        answer = self._object(f"/object_info/{quote(class_type, safe='')}", deadline)
                         self._definitions[class_type] = (time.monotonic(), answer.get(class_type))
         entries = {class_type: self._definitions[class_type][1] for class_type in wanted}
         return {class_type: definition for class_type, definition in entries.items() if definition is not None}
@@ -129,9 +112,8 @@ class Client:
         key = f"{folder}/{filename}"
         if key not in self._metadata:
             path = f"/view_metadata/{quote(folder)}?{urlencode({'filename': filename})}"
-            with self._request("GET", path, deadline, accept=(404,)) as response:
-                answer = {} if response.status_code == requests.codes.not_found else self._parse(response)
-            self._metadata[key] = answer if isinstance(answer, dict) else {}
+            answer = self._request("GET", path, deadline, accept=(HTTPStatus.NOT_FOUND,))
+            self._metadata[key] = self._parse(path, answer) if answer.status == HTTPStatus.OK else {}
         return self._metadata[key]
 
     # One prompt
@@ -152,15 +134,15 @@ class Client:
         data = json.dumps(body, ensure_ascii=False).encode()
         for attempt in (1, 2):
             try:
-                with self._request("POST", "/prompt", deadline, data=data, accept=(400,)) as response:
-                    answer = self._parse(response)
-                    if response.status_code == requests.codes.bad_request:
-                        return Refusal(answer if isinstance(answer, dict) else {"error": str(answer)})
-                    if not isinstance(answer, dict) or "prompt_id" not in answer:
-                        raise advice.not_comfyui(self.base_url, "/prompt")
-                    if answer["prompt_id"] != prompt_id:
-                        raise advice.too_old(self.base_url)
-                    return Refusal(answer) if answer.get("node_errors") else None
+                posted = self._request("POST", "/prompt", deadline, data=data, accept=(400,), is_repeatable=False)
+                answer = self._parse("/prompt", posted)
+                if posted.status == HTTPStatus.BAD_REQUEST:
+                    return Refusal(answer)
+                if "prompt_id" not in answer:
+                    raise advice.not_comfyui(self.base_url, "/prompt")
+                if answer["prompt_id"] != prompt_id:
+                    raise advice.too_old(self.base_url)
+                return Refusal(answer) if answer.get("node_errors") else None
             except _AnswerLost as exc:
                 if self._was_accepted(prompt_id, deadline, exc):
                     return None
@@ -174,13 +156,17 @@ class Client:
             # A moment for the server to come back, and for a prompt on its way to reach the queue.
             time.sleep(min(_LOOK_AFTER_S, deadline.remaining()))
             try:
-                return self.history(prompt_id, deadline) is not None or self.is_queued(prompt_id, deadline)
+                # In this order: a prompt moves from the queue into the history, never back.
+                if self.is_queued(prompt_id, deadline) or self.history(prompt_id, deadline) is not None:
+                    return True
+                unanswered = None
             except Unavailable as exc:
                 unanswered = exc
-                if not lost.maybe_accepted:
-                    break
-        if not lost.maybe_accepted:
-            raise lost.error from unanswered
+                if lost.reception is _Reception.NO:
+                    raise lost.error from exc
+                continue
+            if lost.reception is not _Reception.LATE:
+                return False
         raise Lost(
             f"The answer to the submission was lost, so it is unknown whether the job runs. {lost.error}",
             f"提交任务后与服务器失去联系，无法确定任务是否在运行。{lost.error.zh}",
@@ -190,8 +176,7 @@ class Client:
 
     def history(self, prompt_id: str, deadline: Deadline) -> Mapping[str, Any] | None:
         """The entry of ``GET /history/{prompt_id}``; ``None`` while the prompt is not finished, or is unknown."""
-        answer = self._json("GET", f"/history/{quote(prompt_id, safe='')}", deadline)
-        entry = answer.get(prompt_id) if isinstance(answer, dict) else None
+        entry = self._object(f"/history/{quote(prompt_id, safe='')}", deadline).get(prompt_id)
         return entry if isinstance(entry, dict) else None
 
     def is_queued(self, prompt_id: str, deadline: Deadline) -> bool:
@@ -202,13 +187,13 @@ class Client:
         """
         if self._has_jobs_route:
             path = f"/api/jobs/{quote(prompt_id, safe='')}"
-            with self._request("GET", path, deadline, accept=(403, 404, 405)) as response:
-                if response.ok:
-                    return str(self._parse(response).get("status")) in ("pending", "in_progress")
-                if b"Job not found" in response.content:
-                    return False
-                self._has_jobs_route = False
-        queue = self._json("GET", "/queue", deadline)
+            answer = self._request("GET", path, deadline, accept=(403, 404, 405))
+            if answer.status == HTTPStatus.OK:
+                return self._parse(path, answer).get("status") in ("pending", "in_progress")
+            if b"Job not found" in answer.body:
+                return False
+            self._has_jobs_route = False
+        queue = self._object("/queue", deadline)
         items = [*queue.get("queue_running", ()), *queue.get("queue_pending", ())]
         return any(item[1] == prompt_id for item in items)
 
@@ -225,20 +210,13 @@ class Client:
 
     def view(self, output: Output, deadline: Deadline) -> bytes:
         """The bytes of one output; their length is checked, their kind is the caller's business."""
-        received = bytearray()
-        with self._request("GET", f"/view?{view_query(output)}", deadline, accept=(404,), stream=True) as response:
-            if response.status_code == requests.codes.not_found:
-                raise Failed(
-                    f"The file {output.filename} is no longer in ComfyUI's {output.type} folder.",
-                    f"文件 {output.filename} 已不在 ComfyUI 的 {output.type} 文件夹中。",
-                )
-            for chunk in response.iter_content(1 << 18):
-                received += chunk
-                if len(received) > _MAX_OUTPUT_BYTES:
-                    raise Failed(f"The file {output.filename} is too large.", f"文件 {output.filename} 过大。")
-                if deadline.has_passed():
-                    raise requests.ReadTimeout("the deadline passed")
-        return bytes(received)
+        answer = self._request("GET", f"/view?{view_query(output)}", deadline, accept=(HTTPStatus.NOT_FOUND,))
+        if answer.status == HTTPStatus.NOT_FOUND:
+            raise Failed(
+                f"The file {output.filename} is no longer in ComfyUI's {output.type} folder.",
+                f"文件 {output.filename} 已不在 ComfyUI 的 {output.type} 文件夹中。",
+            )
+        return answer.body
 
     # Events
 
@@ -260,39 +238,42 @@ class Client:
                 events.unsubscribe(prompt_id)
 
     def _connected(self, deadline: Deadline) -> Events | None:
-        with self._lock:
+        # Whoever has no time to wait for somebody else's handshake polls.
+        if not self._lock.acquire(timeout=deadline.remaining()):
+            return None
+        try:
             if self._events is not None and self._events.is_open:
                 return self._events
             if time.monotonic() < self._no_socket_before:
                 return None
-            try:
-                self._events = Events(self.base_url, self._headers, self._ca_file, deadline)
-            except NoSocketError as exc:
-                logger.info("no WebSocket at %s (%s): polling instead", self.base_url, exc)
-                self._no_socket_before = time.monotonic() + _SOCKET_REST_S
-                self._events = None
-            return self._events
+            self._events = Events(self.base_url, self._headers, self._http.ca_file, deadline)
+        except NoSocketError as exc:
+            logger.info("no WebSocket at %s (%s): polling instead", self.base_url, exc)
+            self._no_socket_before = time.monotonic() + _SOCKET_REST_S
+            self._events = None
+        finally:
+            self._lock.release()
+        return self._events
 
     # The border
 
     def _post(self, path: str, body: Mapping[str, Any], deadline: Deadline) -> None:
+        """Post what may be said twice: to delete, to interrupt, to free."""
+        self._request("POST", path, deadline, data=json.dumps(body).encode())
+
+    def _object(self, path: str, deadline: Deadline, *, accept: tuple[int, ...] = ()) -> dict[str, Any]:
+        return self._parse(path, self._request("GET", path, deadline, accept=accept))
+
+    def _parse(self, path: str, answer: Answer) -> dict[str, Any]:
+        """The JSON object that ComfyUI answers with wherever we ask; anything else is somebody else's answer."""
         try:
-            with self._request("POST", path, deadline, data=json.dumps(body).encode()):
-                pass
-        except _AnswerLost as exc:
-            raise exc.error from exc
+            parsed = json.loads(answer.body)
+        except ValueError:
+            parsed = None
+        if not isinstance(parsed, dict):
+            raise advice.not_comfyui(self.base_url, _route(path))
+        return parsed
 
-    def _json(self, method: str, path: str, deadline: Deadline) -> Any:
-        with self._request(method, path, deadline) as response:
-            return self._parse(response)
-
-    def _parse(self, response: requests.Response) -> Any:
-        try:
-            return response.json()
-        except ValueError as exc:
-            raise advice.not_comfyui(self.base_url, str(response.request.path_url).partition("?")[0]) from exc
-
-    @contextlib.contextmanager
     def _request(
         self,
         method: str,
@@ -301,60 +282,49 @@ class Client:
         *,
         data: bytes | None = None,
         accept: tuple[int, ...] = (),
-        stream: bool = False,
-    ) -> Iterator[requests.Response]:
-        """Send one request and yield its answer: a 2xx, or one of the statuses to ``accept``.
+        is_repeatable: bool = True,
+    ) -> Answer:
+        """Send one request; its answer is a 2xx, or one of the statuses to ``accept``.
 
         Raises:
             Unavailable: anything else.
-            _AnswerLost: the same, for a POST that has to be looked up before it may be sent again.
+            _AnswerLost: the same, for a request that has to be looked up before it may be repeated.
         """
         try:
-            with self._send(method, path, deadline, data, stream=stream) as response:
-                status = response.status_code
-                if not 200 <= status < 300 and status not in accept:  # noqa: PLR2004
-                    location = response.headers.get("Location", "")
-                    error = advice.bad_status(self.base_url, path.partition("?")[0], status, location)
-                    if method == "POST" and status in _RESENDABLE:
-                        raise _AnswerLost(error, maybe_accepted=status == requests.codes.gateway_timeout)
-                    raise error
-                yield response
-        except requests.RequestException as exc:
-            error = advice.unreachable(self.base_url, _fault(exc))
-            if method == "POST" and not error.refused:
-                raise _AnswerLost(error, maybe_accepted=True) from exc
+            answer = self._http.request(method, path, deadline, data=data, is_repeatable=is_repeatable)
+        except TooLargeError as exc:
+            raise Failed(f"ComfyUI's answer to {path} is too large.", f"ComfyUI 对 {path} 的应答过大。") from exc
+        except NoAnswerError as exc:
+            error = advice.unreachable(self.base_url, exc.fault)
+            if not is_repeatable and not error.refused:
+                reception = _Reception.LATE if exc.fault is Fault.SILENT else _Reception.MAYBE
+                raise _AnswerLost(error, reception) from exc
             raise error from exc
+        if 200 <= answer.status < 300 or answer.status in accept:  # noqa: PLR2004
+            return answer
+        error = advice.bad_status(self.base_url, _route(path), answer.status, answer.location)
+        if not is_repeatable and answer.status in _PROXY_STATUSES:
+            maybe = answer.status == HTTPStatus.GATEWAY_TIMEOUT
+            raise _AnswerLost(error, _Reception.MAYBE if maybe else _Reception.NO)
+        raise error
 
-    def _send(
-        self, method: str, path: str, deadline: Deadline, data: bytes | None, *, stream: bool
-    ) -> requests.Response:
-        # Timeouts of zero are errors to urllib3; a moment is as good.
-        left = max(0.05, deadline.remaining())
-        for attempt in (1, 2):
-            try:
-                return self._http.request(
-                    method,
-                    self.base_url + path,
-                    data=data,
-                    headers={"Content-Type": "application/json"} if data is not None else None,
-                    timeout=(min(CONNECT_S, left), min(READ_S, left)),
-                    stream=stream,
-                    allow_redirects=False,
-                )
-            except requests.ConnectionError as exc:
-                # A server may close an idle keep-alive connection at any moment; a GET is simply sent again.
-                if method != "GET" or attempt == 2 or _fault(exc) is not Fault.DROPPED:  # noqa: PLR2004
-                    raise
-        raise AssertionError  # the loop returns or raises
+
+class _Reception(enum.Enum):
+    """Whether the server received a request that got no usable answer."""
+
+    NO = enum.auto()
+    MAYBE = enum.auto()
+    LATE = enum.auto()
+    """It may, and may act on it at any later time: such a request is never sent again."""
 
 
 class _AnswerLost(Exception):  # a state, not an error of its own
-    """A POST without a usable answer; ``maybe_accepted`` when the server may have taken it all the same."""
+    """A POST without a usable answer."""
 
-    def __init__(self, error: Unavailable, *, maybe_accepted: bool) -> None:
+    def __init__(self, error: Unavailable, reception: _Reception) -> None:
         super().__init__(str(error))
         self.error = error
-        self.maybe_accepted = maybe_accepted
+        self.reception = reception
 
 
 def view_query(output: Output) -> str:
@@ -362,22 +332,5 @@ def view_query(output: Output) -> str:
     return urlencode({"filename": output.filename, "subfolder": output.subfolder, "type": output.type})
 
 
-def _fault(exc: requests.RequestException) -> Fault:
-    """Translate what requests raises; the order matters, its classes derive from each other."""
-    if isinstance(exc, requests.exceptions.SSLError):
-        return Fault.TLS
-    if isinstance(exc, requests.exceptions.ProxyError):
-        return Fault.PROXY
-    if isinstance(exc, requests.ConnectTimeout):
-        return Fault.NO_CONNECTION
-    if isinstance(exc, requests.Timeout):
-        return Fault.SILENT
-    if isinstance(exc, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema)):
-        return Fault.MALFORMED
-    cause = getattr(exc.args[0] if exc.args else None, "reason", None)
-    if isinstance(cause, NameResolutionError):
-        return Fault.UNKNOWN_HOST
-    if isinstance(cause, NewConnectionError):
-        refused = isinstance(cause.__cause__, ConnectionRefusedError)
-        return Fault.REFUSED if refused else Fault.NO_CONNECTION
-    return Fault.SILENT if "timed out" in str(exc) else Fault.DROPPED
+def _route(path: str) -> str:
+    return path.partition("?")[0]

@@ -1,6 +1,7 @@
 """What an operator types into Dify's credential form, as values. Pure; no secret is ever in an error's text."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,11 @@ from comfybridge.errors import InvalidInput
 
 MAX_PROMPT_LENGTH = 8000
 """Characters; what the credential ``max_prompt_length`` says when it is empty."""
+
+_HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%\w+)?")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+"""A token of RFC 9110."""
+_SEPARATOR = re.compile(r"\s\|(?:\s|$)|[\r\n]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +50,9 @@ def read(values: Mapping[str, Any]) -> Credentials:
     if api_key := _text(values, "api_key"):
         _refuse_unsendable("api_key", api_key)
         headers["Authorization"] = f"Bearer {api_key}"
-    headers |= _headers(_text(values, "headers"))
+    for header, value in _headers(_text(values, "headers")).items():
+        # What is typed wins, however it is spelled: two headers of one name would be sent as two.
+        headers = {name: kept for name, kept in headers.items() if name.lower() != header.lower()} | {header: value}
     return Credentials(
         base_urls=base_urls,
         headers=tuple(headers.items()),
@@ -64,6 +72,8 @@ def _address(name: str, typed: str) -> str:
     try:
         parts = urlsplit(address)
         has_port = parts.port is None or parts.port > 0
+        # As it will be looked up: no empty label, none above 63 characters; a bare IPv6 address passes as it is.
+        host = (parts.hostname or "").encode("idna").decode()
     except ValueError:
         raise _bad_address(name, "is not an address", "不是有效的地址") from None
     if parts.scheme not in ("http", "https") or "://" not in address:
@@ -74,11 +84,11 @@ def _address(name: str, typed: str) -> str:
             "must not hold a user name or password: put them into headers (Authorization: Basic …) or api_key",
             "不能包含用户名或密码：请填写到 headers（Authorization: Basic …）或 api_key 中",
         )
-    if not parts.hostname or not has_port or any(character.isspace() for character in address):
+    if not _HOST.fullmatch(host) or not has_port or not address.isprintable() or " " in address:
         raise _bad_address(name, "has no usable host name or port", "缺少有效的主机名或端口")
-    if parts.query or parts.fragment:
+    if "?" in address or "#" in address:
         raise _bad_address(name, "must end with the path: take out what follows ? or #", "不能包含 ? 或 # 之后的内容")
-    return address.rstrip("/")
+    return f"{parts.scheme}{address[len(parts.scheme) :]}".rstrip("/")
 
 
 def _bad_address(name: str, english: str, chinese: str) -> InvalidInput:
@@ -101,13 +111,13 @@ def _headers(text: str) -> dict[str, str]:
         pairs = {name: str(value).strip() for name, value in headers.items()}
     else:
         pairs = {}
-        for number, line in enumerate(filter(None, map(str.strip, text.replace(" | ", "\n").splitlines())), start=1):
+        for number, line in enumerate(filter(None, map(str.strip, _SEPARATOR.split(text))), start=1):
             name, colon, value = line.partition(":")
             if not colon or not name.strip():
                 raise _bad_headers(f"entry {number} is not 'Name: value'", f"第 {number} 项不是“Name: value”格式")
             pairs[name.strip()] = value.strip()
     for name, value in pairs.items():
-        if not name or any(character.isspace() or character in ":," for character in name):
+        if not _HEADER_NAME.fullmatch(name):
             raise _bad_headers("a header's name has a character that none may have", "名称包含非法字符")
         _refuse_unsendable("headers", f"{name}{value}")
     return pairs

@@ -245,7 +245,7 @@ def _pool(read: Credentials) -> Pool:
 
 
 def _extra_data(read: Credentials) -> dict[str, Any]:
-    # ComfyUI takes this key out before the prompt reaches queue and history (server.py).
+    # Beside the graph, where ComfyUI's API nodes look for it; it keeps the key out of the history (server.py).
     return {"api_key_comfy_org": read.comfy_org_api_key} if read.comfy_org_api_key else {}
 
 

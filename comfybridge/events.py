@@ -93,6 +93,8 @@ class Events:
                 header=[f"{name}: {value}" for name, value in headers.items()],
                 # Behind a proxy that rewrites Host, ComfyUI's origin check (server.py) would answer 403.
                 suppress_origin=True,
+                # Or the headers would go to whoever the redirect names.
+                redirect_limit=0,
                 skip_utf8_validation=True,
                 enable_multithread=True,
                 sslopt={"ca_certs": ca_file},

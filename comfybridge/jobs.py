@@ -44,7 +44,7 @@ _GRACE_S = 1.0
 _WAKE_EVERY_S = 2.0
 _GONE_AFTER_S = 30.0
 """How long a server may refuse connections before its jobs count as lost: it forgets them when it restarts."""
-_TAKE_BACK_S = 5.0
+_TAKE_BACK_S = 2.0
 _FETCH_ATTEMPTS = 3
 _LONGEST_CAUSE = 500
 
@@ -109,7 +109,7 @@ def queue(
         if refusal is not None:
             if not refusal.body.get("error"):
                 # A 200 with node_errors: the good half would run, and nobody would learn of the other.
-                _take_back(client, prompt_id)
+                _take_back(client, prompt_id, Deadline(_TAKE_BACK_S))
             problems = preflight.explain(refusal.body, filled.prompt, definitions)
             raise rejected(template.load(filled.template), problems)
     except ComfyError as exc:
@@ -135,7 +135,7 @@ def follow(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output,
 def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, ...]]:
     listener = job.listener
     pause, looked = _POLL_FIRST_S, time.monotonic()
-    ended = has_started = False
+    ended = has_started = look_at_history = False
     nowhere_since = refused_since = None
     ahead: int | None = None
     while True:
@@ -143,10 +143,11 @@ def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, 
         frame = listener.wait(min(_WAKE_EVERY_S, due - time.monotonic(), deadline.remaining()))
         match frame:
             case QueueSize(remaining=0):
-                # Ours has left the queue, however: ComfyUI writes the history first, then says so. The empty queue
-                # that greets a new socket comes before our own prompt has been counted.
+                # Ours has left the queue, finished or removed: ComfyUI writes the history first, then says this. Or it
+                # has not reached the queue yet (the POST comes over another socket), so this is worth one look only;
+                # and none while ours was not even counted, as when an empty queue greets a new socket.
                 if ahead is not None and not ended:
-                    ended, due, pause = True, 0.0, _SOON_S
+                    look_at_history, due = True, 0.0
             case QueueSize(remaining=remaining):
                 if not has_started and (ahead is None or remaining - 1 < ahead):
                     ahead = remaining - 1
@@ -166,7 +167,7 @@ def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, 
             continue
         looked = time.monotonic()
         try:
-            found = _look(job, deadline, ended=ended)
+            found = _look(job, deadline, history_first=ended or look_at_history)
         except Unavailable as exc:
             logger.debug("prompt %s: no answer: %s", job.prompt_id, exc)
             refused_since = (refused_since or looked) if exc.refused else None
@@ -174,7 +175,7 @@ def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, 
                 raise _lost(str(exc), exc.zh) from exc
             pause = min(pause * 1.5, _POLL_SLOWEST_S)
             continue
-        refused_since = None
+        refused_since, look_at_history = None, False
         if isinstance(found, Succeeded):
             return _outputs(found)
         if isinstance(found, (NodeFailed, Interrupted)):
@@ -187,14 +188,14 @@ def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, 
             raise _vanished(listener, has_started=has_started)
 
 
-def _look(job: Job, deadline: Deadline, *, ended: bool) -> Succeeded | NodeFailed | Interrupted | bool:
+def _look(job: Job, deadline: Deadline, *, history_first: bool) -> Succeeded | NodeFailed | Interrupted | bool:
     """The history's verdict; True while the job waits or runs, False when the server knows nothing of it."""
-    if not ended and job.client.is_queued(job.prompt_id, deadline):
+    if not history_first and job.client.is_queued(job.prompt_id, deadline):
         return True
     entry = job.client.history(job.prompt_id, deadline)
     if entry is not None:
         return read_history(entry)
-    return ended and job.client.is_queued(job.prompt_id, deadline)
+    return history_first and job.client.is_queued(job.prompt_id, deadline)
 
 
 def _outputs(entry: Succeeded) -> tuple[Output, ...]:
@@ -241,13 +242,14 @@ def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
 
 def cancel(jobs: Sequence[Job]) -> None:
     """Take back what was queued for a call that failed, as far as the server lets us."""
+    deadline = Deadline(_TAKE_BACK_S)
     for job in jobs:
-        _take_back(job.client, job.prompt_id)
+        _take_back(job.client, job.prompt_id, deadline)
 
 
-def _take_back(client: Client, prompt_id: str) -> None:
+def _take_back(client: Client, prompt_id: str, deadline: Deadline) -> None:
     try:
-        client.cancel(prompt_id, Deadline(_TAKE_BACK_S))
+        client.cancel(prompt_id, deadline)
     except Unavailable as exc:
         logger.warning("prompt %s could not be cancelled: %s", prompt_id, exc)
 
@@ -256,7 +258,8 @@ def _error(job: Job, entry: NodeFailed | Interrupted) -> ComfyError:
     if isinstance(entry, Interrupted):
         return Cancelled("Somebody interrupted the job in ComfyUI while it ran.", "任务在运行时被人在 ComfyUI 中中断。")
     where = workflow.title(job.filled.prompt, entry.node_id)
-    cause = entry.exception_message[:_LONGEST_CAUSE] or entry.exception_type
+    # One line, since an error's lines have their meaning at Dify's edge.
+    cause = " ".join(entry.exception_message.split())[:_LONGEST_CAUSE].rstrip(".") or entry.exception_type
     english, chinese = (
         f"Node {entry.node_id} ({where}) failed: {cause}",
         f"节点 {entry.node_id}（{where}）失败：{cause}",
@@ -289,10 +292,10 @@ def _lost(english: str, chinese: str) -> Lost:
 
 def _timed_out(job: Job, deadline: Deadline) -> TimedOut:
     return TimedOut(
-        f"Not finished after {deadline.seconds:.0f} s. The job goes on in ComfyUI; raise timeout, or collect the"
-        f" pictures later by prompt_id {job.prompt_id}.",
-        f"{deadline.seconds:.0f} 秒内未完成，任务仍在 ComfyUI 中运行；"
-        f"可调大 timeout，或稍后凭 prompt_id {job.prompt_id} 取回。",
+        f"Not finished after {deadline.seconds:.0f} s. The job goes on in ComfyUI as prompt_id {job.prompt_id}, and its"
+        " pictures will be in ComfyUI's output folder. To wait longer, raise timeout.",
+        f"{deadline.seconds:.0f} 秒内未完成。任务 {job.prompt_id} 仍在 ComfyUI 中继续，图片将保存在其输出文件夹。"
+        "如需等待更久，请调大 timeout。",
         prompt_id=job.prompt_id,
         server=job.client.base_url,
     )

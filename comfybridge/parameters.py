@@ -38,7 +38,7 @@ SERVERLESS_TIMEOUT_MAX_S = 270
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _RANDOM_SEEDS = ("random", "-1")
 _PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
-_LORA = re.compile(r"<lora:(.+)>", re.IGNORECASE)
+_LORA = re.compile(r"<lora:([^<>]*)>", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +115,7 @@ def _number(values: Mapping[str, Any], name: str, limits: tuple[float, float]) -
     low, high = limits
     try:
         number = math.nan if isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = math.nan
     if math.isnan(number) or not low <= number <= high or math.isinf(number):
         allowed = f"{low} to {high}" if math.isfinite(high) else f"{low} up"
@@ -174,7 +174,24 @@ def _size(values: Mapping[str, Any]) -> tuple[int | None, int | None, tuple[int,
         raise InvalidInput(
             "size custom needs both width and height.", "size 为 custom 时必须同时填写 width 和 height。"
         )
-    return width, height, SIZES[size]
+    across, down = SIZES[size]
+    if width is not None:
+        return width, _derived(values, "height", width * down / across), None
+    if height is not None:
+        return _derived(values, "width", height * across / down), height, None
+    return None, None, (across, down)
+
+
+def _derived(values: Mapping[str, Any], name: str, pixels: float) -> int:
+    """The side that an aspect ratio gives to the one that was typed."""
+    low, high = SIDE_LIMITS
+    if not low <= round(pixels) <= high:
+        size = _text(values, "size") or "1:1"
+        raise InvalidInput(
+            f"{name} would be {pixels:.0f} at size {size}, but must be from {low} to {high}.",
+            f"按 size {size} 计算，{name} 为 {pixels:.0f}，应在 {low} 到 {high} 之间。",
+        )
+    return round(pixels)
 
 
 def _choice(values: Mapping[str, Any], name: str, options: Collection[str], *, default: str) -> str:
@@ -202,9 +219,9 @@ def _flag(values: Mapping[str, Any], name: str, *, default: bool) -> bool:
 def _loras(values: Mapping[str, Any]) -> tuple[Lora, ...]:
     """``name:0.8, name2``; the ``<lora:name:0.8>`` of other tools is read too."""
     loras = []
-    for entry in filter(None, map(str.strip, re.split(r"[,，;；\n]", _text(values, "loras")))):
-        match = _LORA.fullmatch(entry)
-        name, colon, strength = (match[1] if match else entry).rpartition(":")
+    text = _LORA.sub(r",\1,", _text(values, "loras"))
+    for entry in filter(None, map(str.strip, re.split(r"[,，;；\n]", text))):
+        name, colon, strength = entry.rpartition(":")
         if not colon:
             name, strength = strength, "1"
         try:

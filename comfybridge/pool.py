@@ -6,6 +6,8 @@ from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Unavailable
 
+_PROBE_S = 2.0
+
 
 class Pool:
     """One or more ComfyUI servers; their clients live as long as the pool."""
@@ -28,7 +30,9 @@ class Pool:
         error: Unavailable | None = None
         for client in self._clients:
             try:
-                loads.append((client.queue_remaining(deadline), client))
+                # A frozen server must not eat the time of the one that would have answered.
+                probe = Deadline(min(_PROBE_S, deadline.remaining()))
+                loads.append((client.queue_remaining(probe), client))
             except Unavailable as exc:
                 error = exc
         if not loads and error is not None:

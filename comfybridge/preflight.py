@@ -46,7 +46,7 @@ def find_name(wanted: str, names: Sequence[str]) -> Match:
     """
     if wanted in names:
         return Match(wanted, (wanted,))
-    for reading in (_slashes, _basename, _stem, _letters):
+    for reading in (_slashes, _path, _basename, _stem, _letters):
         fitting = [name for name in names if reading(name) == reading(wanted) and reading(wanted)]
         if len(fitting) == 1:
             return Match(fitting[0], (fitting[0],))
@@ -56,7 +56,9 @@ def find_name(wanted: str, names: Sequence[str]) -> Match:
         return Match(containing[0], (containing[0],))
     close = difflib.get_close_matches(part, [_letters(name) for name in names], n=3, cutoff=0.5)
     nearest = [*containing[:3], *(name for letters in close for name in names if _letters(name) == letters)]
-    sure = difflib.get_close_matches(part, [_letters(name) for name in names], n=2, cutoff=0.85)
+    # Another number is another version, not a typo.
+    same_version = [_letters(name) for name in names if _digits(name) == _digits(wanted)]
+    sure = difflib.get_close_matches(part, same_version, n=2, cutoff=0.85)
     if not containing and len(sure) == 1:
         return Match(next(name for name in names if _letters(name) == sure[0]), tuple(nearest))
     return Match(None, tuple(dict.fromkeys(nearest))[:3])
@@ -80,7 +82,7 @@ def check(prompt: Prompt, definitions: Definitions) -> list[Problem]:
     ``definitions`` must hold every class of the graph that the server has; a class that is absent counts as missing.
     """
     problems = [problem for node_id in prompt for problem in _check_node(prompt, definitions, node_id)]
-    if not any(definitions.get(node["class_type"], {}).get("output_node") for node in prompt.values()):
+    if not any(definitions.get(str(node.get("class_type")), {}).get("output_node") for node in prompt.values()):
         problems.append(
             Problem(
                 "",
@@ -139,7 +141,7 @@ def not_found(what_en: str, what_zh: str, wanted: str, names: Sequence[str]) -> 
 
 def _check_node(prompt: Prompt, definitions: Definitions, node_id: str) -> Iterator[Problem]:
     node = prompt[node_id]
-    class_type = str(node["class_type"])
+    class_type = str(node.get("class_type"))
     definition = definitions.get(class_type)
     if definition is None:
         yield _problem(
@@ -152,11 +154,11 @@ def _check_node(prompt: Prompt, definitions: Definitions, node_id: str) -> Itera
         )
         return
     for name in (definition.get("input") or {}).get("required") or {}:
-        if name not in node["inputs"] and "." not in name:
+        if name not in (node.get("inputs") or {}) and "." not in name:
             yield _problem(
                 prompt, node_id, name, "required_input_missing", f"'{name}' is not set.", f"缺少输入“{name}”。"
             )
-    for name, value in node["inputs"].items():
+    for name, value in (node.get("inputs") or {}).items():
         link = as_link(value)
         if link is None:
             yield from _check_value(prompt, definitions, node_id, name, value)
@@ -180,7 +182,8 @@ def _check_value(prompt: Prompt, definitions: Definitions, node_id: str, name: s
             yield _not_in_list(prompt, node_id, name, str(value), names)
         return
     spec = _spec(definitions[class_type], name)
-    if not spec or spec[0] not in ("INT", "FLOAT") or isinstance(value, (str, list)):
+    # ComfyUI coerces text itself; what else is no number it refuses in words of its own.
+    if not spec or spec[0] not in ("INT", "FLOAT") or not isinstance(value, (int, float)):
         return
     limits = spec[1] if len(spec) > 1 else {}
     low, high = limits.get("min"), limits.get("max")
@@ -249,6 +252,10 @@ def _slashes(name: str) -> str:
     return name.replace("\\", "/")
 
 
+def _path(name: str) -> str:
+    return _MODEL_FILE.sub("", _slashes(name).casefold())
+
+
 def _basename(name: str) -> str:
     return _slashes(name).rsplit("/", 1)[-1].casefold()
 
@@ -259,3 +266,7 @@ def _stem(name: str) -> str:
 
 def _letters(name: str) -> str:
     return re.sub(r"[\W_]+", "", _stem(name))
+
+
+def _digits(name: str) -> str:
+    return re.sub(r"\D", "", _stem(name))

@@ -62,7 +62,7 @@ class Fits:
 class Inputs:
     """What a caller wants; ``None`` means: as the template has it, and for the seed: a random one.
 
-    ``width`` and ``height`` in pixels win over ``aspect`` (width : height); one of them with an aspect gives the other.
+    ``aspect`` (width : height), for the template's own number of pixels, counts where neither side is given.
     """
 
     positive: str
@@ -153,9 +153,19 @@ class Template:
         """Bind the caller's values: one graph, or ``count`` graphs with seeds counting up where it has no batch.
 
         Raises:
-            InvalidInput: a model or LoRA that the server does not have.
+            InvalidInput: the server lacks the model or a LoRA, or the graph has no place for the prompt or for LoRAs.
         """
         roles = self.roles(definitions)
+        if not roles["positive"]:
+            raise InvalidInput(
+                f"Where the prompt belongs in the template '{self.name}' cannot be found: bind positive in its .yaml.",
+                f"无法在模板“{self.name}”中找到提示词的位置：请在其 .yaml 的 bindings 中指定 positive。",
+            )
+        if inputs.loras and roles.model_source is None:
+            raise InvalidInput(
+                f"The template '{self.name}' has no model that takes LoRAs: leave loras empty.",
+                f"模板“{self.name}”没有可加载 LoRA 的模型：请将 loras 留空。",
+            )
         seed = random.randrange(_RANDOM_SEEDS) if inputs.seed is None else inputs.seed  # noqa: S311
         values = {**self.defaults, **self._chosen(inputs, roles, definitions)}
         batched = inputs.count == 1 or bool(roles["batch"])
@@ -209,15 +219,9 @@ class Template:
 
     def _size(self, inputs: Inputs, roles: Roles) -> tuple[int | None, int | None]:
         width, height = inputs.width, inputs.height
-        if inputs.aspect is not None and (width is None or height is None):
+        if inputs.aspect is not None and width is None and height is None:
             ratio = inputs.aspect[0] / inputs.aspect[1]
-            if width is not None:
-                height = round(width / ratio)
-            elif height is not None:
-                width = round(height * ratio)
-            else:
-                width = round(math.sqrt(self.size.pixels * ratio))
-                height = round(math.sqrt(self.size.pixels / ratio))
+            width, height = round(math.sqrt(self.size.pixels * ratio)), round(math.sqrt(self.size.pixels / ratio))
         own = (_value(self.prompt, roles["width"]), _value(self.prompt, roles["height"]))
         return self._on_grid(width or own[0]), self._on_grid(height or own[1])
 
@@ -250,7 +254,8 @@ def load(name: str) -> Template:
 def read(path: Path) -> Template:
     """Read ``<name>.json`` and the ``<name>.yaml`` beside it; ValueError names the key that is unknown or missing."""
     prompt = json.loads(path.read_text(encoding="utf-8"))
-    sidecar = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8"))
+    sidecar = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8")) or {}
+    _check_roles(sidecar, prompt)
     sidecar["requires"] = tuple(_strictly(RequiredFile, file) for file in sidecar.get("requires") or ())
     sidecar["size"] = _strictly(SizeRules, sidecar.get("size") or {})
     if sidecar.get("fits") is not None:
@@ -270,6 +275,16 @@ def _strictly(record: type[_Record], values: Mapping[str, Any]) -> _Record:
         return record(**values)
     except TypeError as exc:
         raise ValueError(str(exc)) from exc
+
+
+def _check_roles(sidecar: Mapping[str, Any], prompt: Prompt) -> None:
+    bindings = sidecar.get("bindings") or {}
+    if unknown := sorted({*(sidecar.get("defaults") or {}), *bindings} - set(workflow.ROLES)):
+        raise ValueError(f"{', '.join(unknown)}: no such role; roles are {', '.join(workflow.ROLES)}")
+    for role, ref in bindings.items():
+        node_id, name = _parse_ref(str(ref))
+        if name not in prompt.get(node_id, {}).get("inputs", {}):
+            raise ValueError(f"bindings: {role} is {ref}, but the graph has no such input")
 
 
 def _parse_ref(ref: str) -> InputRef:

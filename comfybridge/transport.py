@@ -1,20 +1,20 @@
-"""HTTP to one server: kept connections, whole answers, every wait cut to a deadline. The only importer of requests."""
+"""HTTP to one server: kept connections, whole answers, every wait cut to a deadline. The only importer of urllib3.
 
-import logging
+urllib3 is what requests stands on; requests itself would double the time of every request here. What requests knows of
+the environment (proxies, certificates) is asked once, at the start.
+"""
+
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import requests
+import urllib3
 from requests.adapters import HTTPAdapter
-from requests.models import PreparedRequest
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies
-from urllib3.exceptions import HTTPError, LocationValueError, NameResolutionError, NewConnectionError, ReadTimeoutError
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
+from urllib3 import exceptions as faults
 
 from comfybridge.advice import Fault
 from comfybridge.deadline import Deadline
-
-logger = logging.getLogger(__name__)
 
 CONNECT_S = 10.0
 READ_S = 30.0
@@ -25,6 +25,7 @@ _KEPT_CONNECTIONS = 128
 _PIECE = 1 << 18
 # Timeouts of zero are errors to urllib3; a moment is as good.
 _LEAST_S = 0.05
+_ALWAYS = {"User-Agent": "comfybridge", "Accept-Encoding": "gzip, deflate"}
 
 
 class NoAnswerError(Exception):
@@ -56,17 +57,24 @@ class Transport:
 
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
         self.base_url = base_url
-        self._headers = dict(headers)
-        # The adapter is requests without its session, whose search for cookies, netrc, proxies and redirects costs as
-        # much as the request. What the environment says of proxies and certificates is read here, once.
-        self._adapter = HTTPAdapter(pool_connections=1, pool_maxsize=_KEPT_CONNECTIONS)
-        self._proxies = get_environ_proxies(base_url)
         self.ca_file = (
             os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
         )
+        self._headers = {**_ALWAYS, **headers}
+        proxy = select_proxy(base_url, get_environ_proxies(base_url))
+        self._pool = (
+            urllib3.ProxyManager(
+                proxy,
+                maxsize=_KEPT_CONNECTIONS,
+                ca_certs=self.ca_file,
+                proxy_headers=HTTPAdapter().proxy_headers(proxy),
+            )
+            if proxy
+            else urllib3.PoolManager(maxsize=_KEPT_CONNECTIONS, ca_certs=self.ca_file)
+        )
 
     def close(self) -> None:
-        self._adapter.close()
+        self._pool.clear()
 
     def request(
         self, method: str, path: str, deadline: Deadline, *, data: bytes | None = None, is_repeatable: bool = True
@@ -92,27 +100,31 @@ class Transport:
         self, method: str, path: str, deadline: Deadline, data: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
         left = max(_LEAST_S, deadline.remaining())
-        request = PreparedRequest()
         try:
-            request.prepare(method=method, url=self.base_url + path, headers=headers, data=data)
-            with self._adapter.send(
-                request,
-                stream=True,
-                timeout=(min(CONNECT_S, left), min(READ_S, left)),
-                verify=self.ca_file,
-                proxies=self._proxies,
-            ) as response:
-                location = response.headers.get("Location", "")
-                return Answer(response.status_code, _body(response, deadline), location)
-        except (requests.RequestException, HTTPError, LocationValueError) as exc:
+            response = self._pool.urlopen(
+                method,
+                self.base_url + path,
+                body=data,
+                headers=headers,
+                timeout=urllib3.Timeout(connect=min(CONNECT_S, left), read=min(READ_S, left)),
+                retries=False,
+                redirect=False,
+                preload_content=False,
+            )
+            try:
+                return Answer(response.status, _body(response, deadline), response.headers.get("Location", ""))
+            finally:
+                # Ends the connection unless the answer was read to its end, which has given it back to the pool.
+                response.close()
+        except faults.HTTPError as exc:
             raise NoAnswerError(_fault(exc)) from exc
 
 
-def _body(response: requests.Response, deadline: Deadline) -> bytes:
+def _body(response: urllib3.BaseHTTPResponse, deadline: Deadline) -> bytes:
     # read1() gives what has come. Other reads wait for a whole piece, and a server that sends a byte now and then would
     # keep them beyond any deadline.
     received = bytearray()
-    while piece := response.raw.read1(_PIECE, decode_content=True):
+    while piece := response.read1(_PIECE, decode_content=True):
         received += piece
         if len(received) > LARGEST_ANSWER:
             raise TooLargeError
@@ -121,22 +133,21 @@ def _body(response: requests.Response, deadline: Deadline) -> bytes:
     return bytes(received)
 
 
-def _fault(exc: Exception) -> Fault:
-    """Translate what requests and urllib3 raise; the order matters, the classes derive from each other."""
-    if isinstance(exc, requests.exceptions.SSLError):
-        return Fault.TLS
-    if isinstance(exc, requests.exceptions.ProxyError):
-        return Fault.PROXY
-    if isinstance(exc, requests.ConnectTimeout):
-        return Fault.NO_CONNECTION
-    if isinstance(exc, (requests.Timeout, ReadTimeoutError)):
-        return Fault.SILENT
-    if isinstance(exc, (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema, LocationValueError)):
-        return Fault.MALFORMED
-    cause = getattr(exc.args[0] if exc.args else None, "reason", None)
-    if isinstance(cause, NameResolutionError):
-        return Fault.UNKNOWN_HOST
-    if isinstance(cause, NewConnectionError):
-        refused = isinstance(cause.__cause__, ConnectionRefusedError)
-        return Fault.REFUSED if refused else Fault.NO_CONNECTION
+def _fault(exc: faults.HTTPError) -> Fault:
+    """Translate what urllib3 raises; the order matters, its classes derive from each other."""
+    match exc:
+        case faults.SSLError():
+            return Fault.TLS
+        case faults.ProxyError() | faults.ProxySchemeUnknown():
+            return Fault.PROXY
+        case faults.NameResolutionError():
+            return Fault.UNKNOWN_HOST
+        case faults.NewConnectionError():
+            return Fault.REFUSED if isinstance(exc.__cause__, ConnectionRefusedError) else Fault.NO_CONNECTION
+        case faults.ConnectTimeoutError():
+            return Fault.NO_CONNECTION
+        case faults.TimeoutError():
+            return Fault.SILENT
+        case faults.LocationValueError():
+            return Fault.MALFORMED
     return Fault.DROPPED

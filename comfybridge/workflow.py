@@ -54,6 +54,22 @@ class Roles:
         return self.inputs.get(role, ())
 
 
+ROLES = (
+    "positive",
+    "negative",
+    "seed",
+    "steps",
+    "cfg",
+    "sampler",
+    "scheduler",
+    "denoise",
+    "width",
+    "height",
+    "batch",
+    "model",
+)
+"""What ``trace`` looks for; the names that sidecars use too."""
+
 # Names of inputs, as ComfyUI's own nodes and the common packs spell them.
 _TEXT = ("text", "prompt", "text_g", "text_l", "clip_g", "clip_l", "t5xxl", "user_prompt")
 _PRIMITIVE = ("value", "text", "string", "prompt", "seed", "noise_seed", "int", "float", "number")
@@ -102,10 +118,13 @@ def trace(prompt: Prompt, definitions: Definitions) -> Roles:
         for role, slot in (("positive", 0), ("negative", 1)):
             for encoder in _encoders(prompt, sampler, slot):
                 encoders.append(encoder)
-                found.setdefault(role, []).extend(_texts(prompt, encoder))
+                # One encoder on both sides (common where cfg is 1) is the positive prompt and no other.
+                texts = [ref for ref in _texts(prompt, encoder) if not slot or ref not in found.get("positive", [])]
+                found.setdefault(role, []).extend(texts)
         if prompt[sampler]["inputs"].get("add_noise") != "disable":
             found.setdefault("seed", []).extend(_settings(prompt, sampler, _SEED))
-    main = samplers[0]
+    # A first stage without a text is an auxiliary one, such as a depth estimate for a ControlNet.
+    main = next((sampler for sampler in samplers if any(_encoders(prompt, sampler, 0))), samplers[0])
     for role, names in _SAMPLING.items():
         found[role] = list(_settings(prompt, main, names))
     size = _chain_end(prompt, main, _LATENT, ("width", "height"))
@@ -258,7 +277,7 @@ def _settable(prompt: Prompt, node_id: str, names: Sequence[str]) -> list[InputR
 
 def _encoders(prompt: Prompt, sampler: str, slot: int) -> list[str]:
     """The text encoders behind the sampler's positive (slot 0) or negative (slot 1) conditioning."""
-    names = ("negative",) if slot else ("positive", "conditioning")
+    names = ("negative",) if slot else ("positive", "conditioning", "cond1")
     for node_id in _setting_nodes(prompt, sampler):
         link = _linked(prompt, node_id, names)
         if link is not None:

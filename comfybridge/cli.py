@@ -1,0 +1,66 @@
+"""The ``comfybridge`` command."""
+
+import argparse
+import signal
+import threading
+from collections.abc import Sequence
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status says whether it worked."""
+    options = _parser().parse_args(arguments)
+    status: int = options.run(options)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="comfybridge", description="Text in, picture out, on ComfyUI.")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _add_simulator(commands)
+    return parser
+
+
+def _add_simulator(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    summary = "serve a ComfyUI stand-in that paints test cards"
+    command = commands.add_parser("simulator", help=summary, description=summary.capitalize() + ".")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    command.add_argument("--port", type=int, default=8188, help="port; 0 takes a free one (default: %(default)s)")
+    command.add_argument(
+        "--work", type=float, default=1.0, metavar="SECONDS", help="how long a picture takes (default: %(default)s)"
+    )
+    command.add_argument(
+        "--models", nargs="+", metavar="PRESET", help="z-image-turbo, sdxl, sd15, loras (default: all of them)"
+    )
+    command.add_argument("--previews", action="store_true", help="send latent previews")
+    command.set_defaults(run=_simulator)
+
+
+def _simulator(options: argparse.Namespace) -> int:
+    # Here, since only this command needs aiohttp and Pillow.
+    from comfybridge.simulator import Simulator  # noqa: PLC0415
+    from comfybridge.simulator.simulator import DEFAULT_MODELS  # noqa: PLC0415
+
+    try:
+        simulator = Simulator(
+            options.models or DEFAULT_MODELS,
+            work=options.work,
+            previews=options.previews,
+            host=options.host,
+            port=options.port,
+        )
+    except ValueError as mistake:
+        print(f"comfybridge simulator: {mistake}")
+        return 2
+    stopped = threading.Event()
+    try:
+        with simulator:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, lambda *_: stopped.set())
+            print(f"ComfyUI simulator at {simulator.url} (test cards, no diffusion model); Ctrl+C ends it", flush=True)
+            # In pieces: on Windows a wait without an end cannot be interrupted.
+            while not stopped.wait(1.0):
+                pass
+    except OSError as fault:
+        print(f"comfybridge simulator: cannot listen on {options.host}:{options.port}: {fault.strerror}")
+        return 1
+    return 0
