@@ -1,0 +1,142 @@
+"""The node classes the simulated server has, as its ``/object_info`` tells them.
+
+``object_info.json`` is a recording of ComfyUI 0.8.0, reduced to the classes for still pictures;
+lists of model and input files are empty in it and filled in here.
+"""
+
+import copy
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from typing import Any
+
+from comfybridge.simulator.files import Files
+from comfybridge.simulator.models import Models
+
+MODEL_INPUTS = {
+    ("CheckpointLoaderSimple", "ckpt_name"): "checkpoints",
+    ("CheckpointLoader", "ckpt_name"): "checkpoints",
+    ("unCLIPCheckpointLoader", "ckpt_name"): "checkpoints",
+    ("LoraLoader", "lora_name"): "loras",
+    ("LoraLoaderModelOnly", "lora_name"): "loras",
+    ("VAELoader", "vae_name"): "vae",
+    ("CLIPLoader", "clip_name"): "text_encoders",
+    ("DualCLIPLoader", "clip_name1"): "text_encoders",
+    ("DualCLIPLoader", "clip_name2"): "text_encoders",
+    ("TripleCLIPLoader", "clip_name1"): "text_encoders",
+    ("TripleCLIPLoader", "clip_name2"): "text_encoders",
+    ("TripleCLIPLoader", "clip_name3"): "text_encoders",
+    ("QuadrupleCLIPLoader", "clip_name1"): "text_encoders",
+    ("QuadrupleCLIPLoader", "clip_name2"): "text_encoders",
+    ("QuadrupleCLIPLoader", "clip_name3"): "text_encoders",
+    ("QuadrupleCLIPLoader", "clip_name4"): "text_encoders",
+    ("UNETLoader", "unet_name"): "diffusion_models",
+    ("ControlNetLoader", "control_net_name"): "controlnet",
+    ("DiffControlNetLoader", "control_net_name"): "controlnet",
+    ("StyleModelLoader", "style_model_name"): "style_models",
+    ("CLIPVisionLoader", "clip_name"): "clip_vision",
+    ("HypernetworkLoader", "hypernetwork_name"): "hypernetworks",
+    ("UpscaleModelLoader", "model_name"): "upscale_models",
+    ("ModelPatchLoader", "name"): "model_patches",
+}
+BUILT_IN_MODELS = {"VAELoader": ("pixel_space",)}
+UPLOAD_INPUTS = {("LoadImage", "image"): True, ("LoadImageMask", "image"): False}
+"""(class, input) -> whether ComfyUI lists image files only."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """One input of a class: ``kind`` is a type name, or the list of a combo in the old format."""
+
+    kind: str | list[Any]
+    settings: dict[str, Any]
+    is_required: bool
+
+    @property
+    def config(self) -> list[Any]:
+        return [self.kind, self.settings]
+
+    @property
+    def options(self) -> list[Any] | None:
+        """The values of a combo; ``None`` for everything else."""
+        if isinstance(self.kind, list):
+            return self.kind
+        return list(self.settings.get("options", [])) if self.kind == "COMBO" else None
+
+    @property
+    def is_lazy(self) -> bool:
+        return bool(self.settings.get("lazy"))
+
+
+@dataclass(frozen=True)
+class Definition:
+    class_type: str
+    inputs: dict[str, Input]
+    # A tuple for old-style classes and a list for new ones: ComfyUI's error for a missing slot names the one or other.
+    outputs: Sequence[str]
+    is_output: bool
+
+
+class Definitions:
+    def __init__(self, models: Models, files: Files) -> None:
+        text = resources.files("comfybridge.simulator").joinpath("object_info.json").read_text(encoding="utf-8")
+        self._recorded: dict[str, dict[str, Any]] = json.loads(text)
+        self._models = models
+        self._files = files
+        self._parsed: dict[str, Definition] = {}
+        for class_type, name in MODEL_INPUTS:
+            self._set_options(self._recorded[class_type], class_type, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._recorded)
+
+    def __contains__(self, class_type: object) -> bool:
+        return isinstance(class_type, str) and class_type in self._recorded
+
+    def info(self, class_type: str) -> dict[str, Any]:
+        """Describe a class as ``/object_info`` does, with the files uploaded so far."""
+        recorded = self._recorded[class_type]
+        uploads = [name for owner, name in UPLOAD_INPUTS if owner == class_type]
+        if not uploads:
+            return recorded
+        info = copy.deepcopy(recorded)
+        for name in uploads:
+            self._set_options(info, class_type, name)
+        return info
+
+    def get(self, class_type: str) -> Definition:
+        if class_type not in self._parsed:
+            parsed = _parse(class_type, self.info(class_type))
+            if any(owner == class_type for owner, _ in UPLOAD_INPUTS):
+                return parsed  # its options change with every upload
+            self._parsed[class_type] = parsed
+        return self._parsed[class_type]
+
+    def _set_options(self, info: dict[str, Any], class_type: str, name: str) -> None:
+        options = self._options(class_type, name)
+        for category in ("required", "optional"):
+            spec = info["input"].get(category, {}).get(name)
+            if spec is None:
+                continue
+            if spec[0] == "COMBO":
+                spec[1]["options"] = options
+            else:
+                spec[0] = options
+
+    def _options(self, class_type: str, name: str) -> list[str]:
+        if (class_type, name) in UPLOAD_INPUTS:
+            return self._files.inputs(images_only=UPLOAD_INPUTS[class_type, name])
+        files = self._models.files(MODEL_INPUTS[class_type, name]) or []
+        return [*files, *BUILT_IN_MODELS.get(class_type, ())]
+
+
+def _parse(class_type: str, info: dict[str, Any]) -> Definition:
+    inputs = {
+        name: Input(spec[0], spec[1] if len(spec) > 1 else {}, is_required=category == "required")
+        for category in ("required", "optional")
+        for name, spec in info["input"].get(category, {}).items()
+    }
+    is_new_style = "output_matchtypes" in info
+    outputs = info["output"] if is_new_style else tuple(info["output"])
+    return Definition(class_type, inputs, outputs, bool(info["output_node"]))
