@@ -1,0 +1,275 @@
+"""The YAML files against the rules of Dify's daemon and SDK, many of which show only at installation or at run time."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from comfybridge import credentials, parameters, template
+from scripts.package import LANGUAGES, i18n_problems, manifest_problems
+
+ROOT = Path(__file__).parents[2]
+IDENTIFIER = re.compile(r"[a-zA-Z0-9_-]+")
+PARAMETER_TYPES = frozenset((
+    "string", "number", "boolean", "select", "secret-input", "file", "files", "app-selector", "model-selector", "any",
+    "dynamic-select", "array", "object", "checkbox", "date", "date-range",
+))  # fmt: skip
+CREDENTIAL_TYPES = frozenset((
+    "secret-input", "text-input", "select", "boolean", "model-selector", "app-selector", "array[tools]",
+))  # fmt: skip
+#: What the daemon's structs hold; another key does not survive installation.
+PARAMETER_KEYS = frozenset((
+    "name", "label", "human_description", "type", "form", "llm_description", "required", "default", "min", "max",
+    "precision", "options", "scope", "auto_generate", "template", "placeholder",
+))  # fmt: skip
+#: Output names that would take the place of the Tool node's own.
+RESERVED_OUTPUTS = frozenset(("text", "files", "json"))
+
+
+def load(name: str) -> Any:
+    return yaml.safe_load((ROOT / name).read_text(encoding="utf-8"))
+
+
+MANIFEST = load("manifest.yaml")
+PROVIDER = load(MANIFEST["plugins"]["tools"][0])
+TOOLS = {path: load(path) for path in PROVIDER["tools"]}
+TEXT2IMAGE = TOOLS["tools/text2image.yaml"]
+PARAMETERS = {parameter["name"]: parameter for parameter in TEXT2IMAGE["parameters"]}
+CREDENTIALS = PROVIDER["credentials_for_provider"]
+
+
+def i18n_texts(node: Any, where: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every mapping below ``node`` that has a language for a key, and where it stands."""
+    match node:
+        case dict() if set(node) & set(LANGUAGES):
+            yield where, node
+        case dict():
+            for key, value in node.items():
+                yield from i18n_texts(value, f"{where}.{key}")
+        case list():
+            for index, value in enumerate(node):
+                yield from i18n_texts(value, f"{where}[{index}]")
+
+
+FILES = {"manifest.yaml": MANIFEST, "provider/comfyui.yaml": PROVIDER, **TOOLS}
+
+
+def test_manifest_passes_what_installation_checks() -> None:
+    assert list(manifest_problems(MANIFEST)) == []
+
+
+def test_manifest_asks_for_no_permission() -> None:
+    assert "permission" not in MANIFEST["resource"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_text_for_people_is_in_four_languages(name: str) -> None:
+    texts = list(i18n_texts(FILES[name], name))
+
+    assert texts
+    assert [problem for where, text in texts for problem in i18n_problems(where, text)] == []
+
+
+@pytest.mark.parametrize(
+    "section",
+    [*PARAMETERS.values(), *({"name": name, **field} for name, field in CREDENTIALS.items())],
+    ids=[*PARAMETERS, *(f"credential {name}" for name in CREDENTIALS)],
+)
+def test_every_field_has_texts_for_people(section: Mapping[str, Any]) -> None:
+    texts = [key for key in ("label", "human_description", "help", "placeholder") if key in section]
+
+    assert "label" in texts
+    assert [problem for key in texts for problem in i18n_problems(key, section[key])] == []
+
+
+def test_provider_identity() -> None:
+    identity = PROVIDER["identity"]
+
+    assert identity["author"] == MANIFEST["author"]
+    assert identity["name"] == "comfyui"
+    assert (ROOT / "_assets" / identity["icon"]).is_file()
+    assert (ROOT / PROVIDER["extra"]["python"]["source"]).is_file()
+
+
+def test_credentials_are_of_types_that_the_daemon_knows() -> None:
+    assert set(CREDENTIALS) == {
+        "base_url",
+        "api_key",
+        "headers",
+        "image_base_url",
+        "comfy_org_api_key",
+        "max_prompt_length",
+    }
+    assert {field["type"] for field in CREDENTIALS.values()} <= CREDENTIAL_TYPES
+
+
+@pytest.mark.parametrize("name", ["api_key", "headers", "comfy_org_api_key"])
+def test_secrets_are_stored_encrypted(name: str) -> None:
+    assert CREDENTIALS[name]["type"] == "secret-input"
+
+
+def test_only_the_address_is_required() -> None:
+    assert [name for name, field in CREDENTIALS.items() if field.get("required")] == ["base_url"]
+
+
+@pytest.mark.parametrize("path", TOOLS)
+def test_tool_identity(path: str) -> None:
+    tool = TOOLS[path]
+
+    assert tool["identity"]["author"] == MANIFEST["author"]
+    assert IDENTIFIER.fullmatch(tool["identity"]["name"])
+    assert tool["identity"]["name"] == Path(path).stem
+    assert (ROOT / tool["extra"]["python"]["source"]).is_file()
+    assert tool["description"]["llm"].strip()
+
+
+@pytest.mark.parametrize("path", TOOLS)
+def test_parameters_hold_to_the_daemons_rules(path: str) -> None:
+    parameters = TOOLS[path]["parameters"]
+
+    names = [parameter["name"] for parameter in parameters]
+    assert len(names) == len(set(names))
+    for parameter in parameters:
+        assert set(parameter) <= PARAMETER_KEYS, parameter["name"]
+        assert parameter["type"] in PARAMETER_TYPES, parameter["name"]
+        assert parameter["form"] in ("llm", "form"), parameter["name"]
+        if parameter["form"] == "llm":
+            assert parameter["llm_description"].strip(), parameter["name"]
+            # An Agent's model is told the raw type; strict APIs refuse "dynamic-select".
+            assert parameter["type"] in ("string", "number", "boolean", "select"), parameter["name"]
+        # Agents cannot pass files.
+        assert not (parameter["type"] in ("file", "files") and parameter.get("required")), parameter["name"]
+
+
+@pytest.mark.parametrize("name", [name for name, parameter in PARAMETERS.items() if parameter["type"] == "select"])
+def test_selects_default_to_one_of_their_options(name: str) -> None:
+    options = [option["value"] for option in PARAMETERS[name]["options"]]
+
+    assert len(options) == len(set(options))
+    assert all(isinstance(value, str) and 0 < len(value) < 128 for value in options)
+    assert PARAMETERS[name]["default"] in options
+
+
+@pytest.mark.parametrize("name", [name for name, parameter in PARAMETERS.items() if parameter["type"] == "number"])
+def test_numbers_default_within_their_bounds(name: str) -> None:
+    number = PARAMETERS[name]
+
+    if "default" in number:
+        assert number.get("min", number["default"]) <= number["default"] <= number.get("max", number["default"])
+
+
+def test_only_the_prompt_is_required() -> None:
+    assert [name for name, parameter in PARAMETERS.items() if parameter.get("required")] == ["prompt"]
+
+
+def test_parameters_are_those_that_apps_are_built_on() -> None:
+    assert set(PARAMETERS) == {
+        "prompt", "negative_prompt", "template", "model", "loras", "sampler", "scheduler", "size", "width", "height",
+        "seed", "steps", "cfg", "count", "output", "wait", "timeout", "progress",
+    }  # fmt: skip
+
+
+def test_template_offers_every_template_there_is() -> None:
+    parameter = PARAMETERS["template"]
+    names = ["auto", *(entry.name for entry in template.library())]
+
+    if parameter["type"] == "select":
+        assert sorted(option["value"] for option in parameter["options"]) == sorted(names)
+    assert parameter["default"] == "auto"
+    mentioned = json.dumps([parameter["llm_description"] if parameter["form"] == "llm" else "", parameter])
+    assert [name for name in names if name not in mentioned] == []
+
+
+def test_sizes_offered() -> None:
+    assert [option["value"] for option in PARAMETERS["size"]["options"]] == [
+        "1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16", "21:9", "custom",
+    ]  # fmt: skip
+
+
+def test_outputs_offered() -> None:
+    assert [option["value"] for option in PARAMETERS["output"]["options"]] == ["image", "markdown", "both"]
+
+
+def test_defaults_that_dify_shows() -> None:
+    shown = {name: PARAMETERS[name].get("default") for name in ("wait", "timeout", "progress", "count")}
+
+    assert shown == {"wait": True, "timeout": 240, "progress": False, "count": 1}
+
+
+class Reads(dict[str, Any]):
+    """Values that remember which of them were asked for."""
+
+    def __init__(self, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self.names: set[str] = set()
+
+    def get(self, key: str, default: Any = None) -> Any:
+        self.names.add(key)
+        return super().get(key, default)
+
+
+def read(values: Mapping[str, Any]) -> parameters.Text2Image:
+    return parameters.text2image(values, max_prompt_length=8000, serverless=False)
+
+
+def test_every_declared_parameter_is_read_and_no_other() -> None:
+    values = Reads({"prompt": "a red fox"})
+
+    read(values)
+
+    assert values.names == set(PARAMETERS)
+
+
+def test_every_declared_credential_is_read_and_no_other() -> None:
+    values = Reads({"base_url": "http://comfyui:8188"})
+
+    credentials.read(values)
+
+    assert values.names == set(CREDENTIALS)
+
+
+def test_defaults_shown_are_the_defaults_applied() -> None:
+    shown = {name: parameter["default"] for name, parameter in PARAMETERS.items() if "default" in parameter}
+
+    assert read({"prompt": "a red fox", **shown}) == read({"prompt": "a red fox"})
+
+
+def test_prompt_length_shown_is_the_one_applied() -> None:
+    assert int(CREDENTIALS["max_prompt_length"].get("default", 8000)) == credentials.MAX_PROMPT_LENGTH == 8000
+
+
+BOUNDED = [(name, key) for name, parameter in PARAMETERS.items() for key in ("min", "max") if key in parameter]
+
+
+@pytest.mark.parametrize(("name", "key"), BOUNDED, ids=[f"{name} {key}" for name, key in BOUNDED])
+def test_bounds_shown_are_taken(name: str, key: str) -> None:
+    read({"prompt": "a red fox", name: PARAMETERS[name][key]})
+
+
+SELECTED = [
+    (name, option["value"])
+    for name, parameter in PARAMETERS.items()
+    if parameter["type"] == "select"
+    for option in parameter["options"]
+]
+
+
+@pytest.mark.parametrize(("name", "value"), SELECTED, ids=[f"{name} {value}" for name, value in SELECTED])
+def test_options_shown_are_taken(name: str, value: str) -> None:
+    sides = {"width": 512, "height": 512} if value == parameters.CUSTOM else {}
+
+    read({"prompt": "a red fox", name: value, **sides})
+
+
+def test_output_variables_are_declared() -> None:
+    schema = TEXT2IMAGE["output_schema"]
+
+    assert schema["type"] == "object"
+    assert not RESERVED_OUTPUTS & set(schema["properties"])
+    assert set(schema["properties"]) == {
+        "prompt_id", "status", "seed", "width", "height", "template", "model", "seconds", "image_urls", "progress",
+    }  # fmt: skip
