@@ -50,7 +50,8 @@ class Client:
     """
 
     def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
-        self.base_url = base_url.rstrip("/")
+        scheme, _, rest = base_url.partition("://")
+        self.base_url = f"{scheme.lower()}://{rest}".rstrip("/")
         self._headers = dict(headers or {})
         self._http = Transport(self.base_url, self._headers)
         self._definitions: dict[str, tuple[float, Mapping[str, Any] | None]] = {}
@@ -93,14 +94,20 @@ class Client:
         wanted = tuple(class_types)
         fresh_s = _JUST_NOW_S if refresh else DEFINITIONS_FRESH_S
         if not self._are_fresh(wanted, fresh_s):
-            with self._fetching:
-                # Whoever waited for the lock finds what the one before has fetched.
-                for class_type in wanted:
-                    if not self._are_fresh((class_type,), fresh_s):
-                        answer = self._object(f"/object_info/{quote(class_type, safe='')}", deadline)
-                        self._definitions[class_type] = (time.monotonic(), answer.get(class_type))
+            # Whoever waits for the lock finds what the one before has fetched.
+            if not self._fetching.acquire(timeout=deadline.remaining()):
+                raise advice.unreachable(self.base_url, Fault.SILENT)
+            try:
+                self._fetch([name for name in wanted if not self._are_fresh((name,), fresh_s)], deadline)
+            finally:
+                self._fetching.release()
         entries = {class_type: self._definitions[class_type][1] for class_type in wanted}
         return {class_type: definition for class_type, definition in entries.items() if definition is not None}
+
+    def _fetch(self, class_types: Iterable[str], deadline: Deadline) -> None:
+        for class_type in class_types:
+            answer = self._object(f"/object_info/{quote(class_type, safe='')}", deadline)
+            self._definitions[class_type] = (time.monotonic(), answer.get(class_type))
 
     def _are_fresh(self, class_types: Iterable[str], fresh_s: float) -> bool:
         never = (-math.inf, None)
@@ -108,11 +115,13 @@ class Client:
         return time.monotonic() - oldest <= fresh_s
 
     def view_metadata(self, folder: str, filename: str, deadline: Deadline) -> Mapping[str, str]:
-        """The metadata in a safetensors header, cached; empty when the file has none (ComfyUI answers 404)."""
+        """The metadata in a safetensors header, cached; empty when the file has none (ComfyUI answers 404) or it cannot
+        be read (500), or when a proxy keeps this route shut (403).
+        """
         key = f"{folder}/{filename}"
         if key not in self._metadata:
             path = f"/view_metadata/{quote(folder)}?{urlencode({'filename': filename})}"
-            answer = self._request("GET", path, deadline, accept=(HTTPStatus.NOT_FOUND,))
+            answer = self._request("GET", path, deadline, accept=(403, 404, 500))
             self._metadata[key] = self._parse(path, answer) if answer.status == HTTPStatus.OK else {}
         return self._metadata[key]
 

@@ -125,7 +125,7 @@ def _report(answer: Answer, seconds: float, terminal: Terminal) -> None:
 
 
 def _facts(variables: Mapping[str, Any]) -> str:
-    size = f"{variables['width']}×{variables['height']}"
+    size = f"{variables.get('width', '?')}×{variables.get('height', '?')}"
     named = [f"{name} {variables[name]}" for name in ("seed", "template", "model") if name in variables]
     return ", ".join([size, *named])
 

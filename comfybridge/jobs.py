@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any, TypeAlias
 from uuid import uuid4
 
@@ -144,9 +145,8 @@ def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, 
         match frame:
             case QueueSize(remaining=0):
                 # Ours has left the queue, finished or removed: ComfyUI writes the history first, then says this. Or it
-                # has not reached the queue yet (the POST comes over another socket), so this is worth one look only;
-                # and none while ours was not even counted, as when an empty queue greets a new socket.
-                if ahead is not None and not ended:
+                # has not reached the queue yet (the POST comes over another socket), so this is worth one look only.
+                if not ended:
                     look_at_history, due = True, 0.0
             case QueueSize(remaining=remaining):
                 if not has_started and (ahead is None or remaining - 1 < ahead):
@@ -237,13 +237,14 @@ def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
             prompt_id=job.prompt_id,
             server=job.client.base_url,
         )
-    return OutputFile(job, output, output.filename.rpartition(".")[0] + media.extension, media.mime, data)
+    return OutputFile(job, output, PurePosixPath(output.filename).stem + media.extension, media.mime, data)
 
 
 def cancel(jobs: Sequence[Job]) -> None:
     """Take back what was queued for a call that failed, as far as the server lets us."""
     deadline = Deadline(_TAKE_BACK_S)
-    for job in jobs:
+    # The last first: to interrupt the running one would start the next.
+    for job in reversed(jobs):
         _take_back(job.client, job.prompt_id, deadline)
 
 

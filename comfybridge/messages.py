@@ -57,6 +57,9 @@ def read_frame(text: str | bytes) -> Frame | None:
         message = json.loads(text)
         data = message["data"]
         match message["type"]:
+            case "status" if "sid" in data:
+                # The greeting of a new socket (server.py): how the queue was before anything of ours was in it.
+                return None
             case "status":
                 return QueueSize(int(data["status"]["exec_info"]["queue_remaining"]))
             case "execution_start":

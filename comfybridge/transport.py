@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import urllib3
 from requests.adapters import HTTPAdapter
-from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, select_proxy
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, get_environ_proxies, prepend_scheme_if_needed, select_proxy
 from urllib3 import exceptions as faults
 
 from comfybridge.advice import Fault
@@ -61,20 +61,11 @@ class Transport:
             os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
         )
         self._headers = {**_ALWAYS, **headers}
-        proxy = select_proxy(base_url, get_environ_proxies(base_url))
-        self._pool = (
-            urllib3.ProxyManager(
-                proxy,
-                maxsize=_KEPT_CONNECTIONS,
-                ca_certs=self.ca_file,
-                proxy_headers=HTTPAdapter().proxy_headers(proxy),
-            )
-            if proxy
-            else urllib3.PoolManager(maxsize=_KEPT_CONNECTIONS, ca_certs=self.ca_file)
-        )
+        self._pool = _pool(base_url, self.ca_file)
 
     def close(self) -> None:
-        self._pool.clear()
+        if self._pool is not None:
+            self._pool.clear()
 
     def request(
         self, method: str, path: str, deadline: Deadline, *, data: bytes | None = None, is_repeatable: bool = True
@@ -99,6 +90,8 @@ class Transport:
     def _once(
         self, method: str, path: str, deadline: Deadline, data: bytes | None, headers: Mapping[str, str]
     ) -> Answer:
+        if self._pool is None:
+            raise NoAnswerError(Fault.PROXY)
         left = max(_LEAST_S, deadline.remaining())
         try:
             response = self._pool.urlopen(
@@ -118,6 +111,23 @@ class Transport:
                 response.close()
         except faults.HTTPError as exc:
             raise NoAnswerError(_fault(exc)) from exc
+
+
+def _pool(base_url: str, ca_file: str) -> urllib3.PoolManager | None:
+    """Connections straight to the address, or through the proxy that the environment sets for it.
+
+    ``None`` when that proxy is of a kind that needs more packages, such as socks5.
+    """
+    proxy = select_proxy(base_url, get_environ_proxies(base_url))
+    if not proxy:
+        return urllib3.PoolManager(maxsize=_KEPT_CONNECTIONS, ca_certs=ca_file)
+    # As requests reads it: 127.0.0.1:7890 is an HTTP proxy, and a user name in the address is for the proxy.
+    proxy = prepend_scheme_if_needed(proxy, "http")
+    headers = HTTPAdapter().proxy_headers(proxy)
+    try:
+        return urllib3.ProxyManager(proxy, maxsize=_KEPT_CONNECTIONS, ca_certs=ca_file, proxy_headers=headers)
+    except faults.ProxySchemeUnknown:
+        return None
 
 
 def _body(response: urllib3.BaseHTTPResponse, deadline: Deadline) -> bytes:
