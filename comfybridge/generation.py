@@ -52,6 +52,8 @@ def generate(
                 job, outputs = yield from _finish(waiting[0], deadline, extra_data, listening)
                 for output in outputs:
                     yield jobs.fetch(job, output, deadline)
+                seconds = time.monotonic() - started
+                logger.info("prompt %s succeeded at %s in %.1f s", job.prompt_id, job.client.base_url, seconds)
                 done.append(job)
                 waiting.pop(0)
         except TimedOut:
@@ -59,8 +61,7 @@ def generate(
         except ComfyError:
             jobs.cancel(waiting[1:])
             raise
-    seconds = time.monotonic() - started
-    yield Outcome(tuple(done), seconds)
+    yield Outcome(tuple(done), time.monotonic() - started)
 
 
 def submit(

@@ -124,13 +124,11 @@ def queue(
 def follow(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, ...]]:
     """Wait for the end of one job and return what it saved."""
     try:
-        entry = yield from _wait(job, deadline)
+        return (yield from _wait(job, deadline))
     except ComfyError as exc:
         logger.info("prompt %s ended: %s", job.prompt_id, exc.outcome)
         exc.about(job.prompt_id, job.client.base_url)
         raise
-    logger.info("prompt %s succeeded", job.prompt_id)
-    return entry
 
 
 def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, ...]]:

@@ -4,6 +4,7 @@
 strictly: an unknown key is an error.
 """
 
+import dataclasses
 import functools
 import json
 import math
@@ -112,6 +113,7 @@ class Template:
     fits: Fits | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     bindings: Mapping[str, str] = field(default_factory=dict)
+    _roles: dict[tuple[str, ...], Roles] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def class_types(self) -> frozenset[str]:
         """Every node class that running this template can need, the one that LoRAs are loaded with included."""
@@ -119,9 +121,13 @@ class Template:
 
     def roles(self, definitions: Definitions) -> Roles:
         """The traced roles, with the sidecar's ``bindings`` instead of the traced ones."""
-        traced = workflow.trace(self.prompt, definitions)
-        bound = {role: (_parse_ref(ref),) for role, ref in self.bindings.items()}
-        return Roles({**traced.inputs, **bound}, traced.model_source, traced.clip_source, traced.outputs)
+        # All that the definitions tell a trace is which nodes are outputs.
+        outputs = workflow.output_nodes(self.prompt, definitions)
+        if outputs not in self._roles:
+            traced = workflow.trace(self.prompt, definitions)
+            bound = {role: (_parse_ref(ref),) for role, ref in self.bindings.items()}
+            self._roles[outputs] = dataclasses.replace(traced, inputs={**traced.inputs, **bound})
+        return self._roles[outputs]
 
     def model_names(self, definitions: Definitions) -> list[str]:
         """The files that the server offers to this template's model loader."""
@@ -268,7 +274,7 @@ _Record = TypeVar("_Record")
 
 
 def _strictly(record: type[_Record], values: Mapping[str, Any]) -> _Record:
-    known = {f.name for f in fields(record)}  # type: ignore[arg-type]  # every record here is a dataclass
+    known = {f.name for f in fields(record) if f.init}  # type: ignore[arg-type]  # every record here is a dataclass
     if unknown := sorted(set(values) - known):
         raise ValueError(f"{record.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
     try:

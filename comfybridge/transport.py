@@ -122,7 +122,7 @@ def _pool(base_url: str, ca_file: str) -> urllib3.PoolManager | None:
     if not proxy:
         return urllib3.PoolManager(maxsize=_KEPT_CONNECTIONS, ca_certs=ca_file)
     # As requests reads it: 127.0.0.1:7890 is an HTTP proxy, and a user name in the address is for the proxy.
-    proxy = prepend_scheme_if_needed(proxy, "http")
+    proxy = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call]  # requests leaves it unannotated
     headers = HTTPAdapter().proxy_headers(proxy)
     try:
         return urllib3.ProxyManager(proxy, maxsize=_KEPT_CONNECTIONS, ca_certs=ca_file, proxy_headers=headers)

@@ -106,7 +106,7 @@ def trace(prompt: Prompt, definitions: Definitions) -> Roles:
 
     ``definitions`` tells the output nodes; where it lacks a class, ``Save…`` and ``Preview…`` count as outputs.
     """
-    outputs = tuple(node_id for node_id in prompt if _is_output(prompt[node_id], definitions))
+    outputs = output_nodes(prompt, definitions)
     used = _upstream(prompt, outputs) if outputs else set(prompt)
     samplers = _in_stage_order(prompt, [node_id for node_id in prompt if node_id in used and _samples(prompt[node_id])])
     if not samplers:
@@ -141,6 +141,11 @@ def trace(prompt: Prompt, definitions: Definitions) -> Roles:
         _clip_source(prompt, encoders),
         outputs,
     )
+
+
+def output_nodes(prompt: Prompt, definitions: Definitions) -> tuple[str, ...]:
+    """The nodes that save or show something, in the graph's order."""
+    return tuple(node_id for node_id in prompt if _is_output(prompt[node_id], definitions))
 
 
 def fill(prompt: Prompt, values: Mapping[InputRef, Any]) -> dict[str, dict[str, Any]]:
