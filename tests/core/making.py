@@ -1,0 +1,48 @@
+"""Runs generations and takes apart what comes of them."""
+
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from comfybridge import generation
+from comfybridge.client import Client
+from comfybridge.generation import Outcome
+from comfybridge.jobs import Event, OutputFile
+from comfybridge.pool import Pool
+from comfybridge.template import Inputs
+
+Connect: TypeAlias = Callable[..., Client]
+
+
+@dataclass
+class Made:
+    """What a generation yielded, sorted."""
+
+    events: list[Event] = field(default_factory=list)
+    files: list[OutputFile] = field(default_factory=list)
+    outcome: Outcome | None = None
+
+
+def generate(
+    clients: Client | Sequence[Client], *, name: str = "sd15", timeout_s: float = 20, **inputs: Any
+) -> Generator[Event | OutputFile | Outcome, None, None]:
+    pool = Pool([clients] if isinstance(clients, Client) else clients)
+    chosen = Inputs(**{"positive": "a fox", "width": 64, "height": 64, "steps": 2, **inputs})
+    yield from generation.generate(name, chosen, pool, timeout_s=timeout_s, extra_data={})
+
+
+def sort(items: Iterable[Event | OutputFile | Outcome]) -> Made:
+    made = Made()
+    for item in items:
+        match item:
+            case Outcome():
+                made.outcome = item
+            case OutputFile():
+                made.files.append(item)
+            case _:
+                made.events.append(item)
+    return made
+
+
+def make(clients: Client | Sequence[Client], **wishes: Any) -> Made:
+    return sort(generate(clients, **wishes))

@@ -1,0 +1,389 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfybridge import preflight, template, workflow
+from comfybridge.preflight import Problem
+from comfybridge.workflow import Definitions, InputRef
+from tests.core.recorded import REFUSALS, refusal
+
+NAMES = [
+    "SDXL/sd_xl_base_1.0.safetensors",
+    "SDXL/sd_xl_refiner_1.0.safetensors",
+    "juggernautXL_v9.safetensors",
+    "v1-5-pruned-emaonly-fp16.safetensors",
+    "通义/造像.safetensors",
+]
+LEGACY = {"L": {"input": {"required": {"pick": [["a", "b"], {}]}}, "output_node": True}}
+MODERN = {"L": {"input": {"required": {"pick": ["COMBO", {"options": ["a", "b"]}]}}, "output_node": True}}
+
+
+def graph(**changed: Any) -> dict[str, dict[str, Any]]:
+    """The template sd15 with inputs replaced, written as ``id__input``."""
+    refs = {InputRef(*name.removeprefix("n").split("__", 1)): value for name, value in changed.items()}
+    return workflow.fill(template.load("sd15").prompt, refs)
+
+
+def codes(problems: list[Problem]) -> list[tuple[str, str, str]]:
+    return [(problem.node_id, problem.input, problem.code) for problem in problems]
+
+
+class TestFindName:
+    @pytest.mark.parametrize(
+        ("wanted", "found"),
+        [
+            ("SDXL/sd_xl_base_1.0.safetensors", "SDXL/sd_xl_base_1.0.safetensors"),
+            ("SDXL\\sd_xl_base_1.0.safetensors", "SDXL/sd_xl_base_1.0.safetensors"),
+            ("sd_xl_base_1.0.safetensors", "SDXL/sd_xl_base_1.0.safetensors"),
+            ("models/checkpoints/sd_xl_base_1.0.safetensors", "SDXL/sd_xl_base_1.0.safetensors"),
+            ("SD_XL_BASE_1.0.SAFETENSORS", "SDXL/sd_xl_base_1.0.safetensors"),
+            ("sd_xl_base_1.0", "SDXL/sd_xl_base_1.0.safetensors"),
+            ("sd_xl_base_1.0.ckpt", "SDXL/sd_xl_base_1.0.safetensors"),
+            ("sd xl base 1.0", "SDXL/sd_xl_base_1.0.safetensors"),
+            ("juggernaut", "juggernautXL_v9.safetensors"),
+            ("JuggernautXL", "juggernautXL_v9.safetensors"),
+            ("jugernautXL_v9", "juggernautXL_v9.safetensors"),
+            ("emaonly", "v1-5-pruned-emaonly-fp16.safetensors"),
+            ("造像", "通义/造像.safetensors"),
+        ],
+        ids=[
+            "exact",
+            "backslash",
+            "no folder",
+            "other folder",
+            "case",
+            "no extension",
+            "other extension",
+            "spaces",
+            "part",
+            "part with case",
+            "typo",
+            "middle part",
+            "chinese",
+        ],
+    )
+    def test_one_name_that_fits_is_found(self, wanted: str, found: str) -> None:
+        assert preflight.find_name(wanted, NAMES).name == found
+
+    def test_windows_server_is_found_from_a_slash(self) -> None:
+        assert preflight.find_name("SDXL/base.safetensors", ["SDXL\\base.safetensors"]).name == "SDXL\\base.safetensors"
+
+    def test_ambiguous_part_finds_nothing_but_names_the_candidates(self) -> None:
+        match = preflight.find_name("sd_xl", NAMES)
+
+        assert match.name is None
+        assert set(match.nearest) == {"SDXL/sd_xl_base_1.0.safetensors", "SDXL/sd_xl_refiner_1.0.safetensors"}
+
+    def test_same_file_in_two_folders_is_ambiguous(self) -> None:
+        match = preflight.find_name("model.safetensors", ["a/model.safetensors", "b/model.safetensors"])
+
+        assert match.name is None
+        assert set(match.nearest) == {"a/model.safetensors", "b/model.safetensors"}
+
+    @pytest.mark.parametrize("wanted", ["SDXL/model.safetensors", "sdxl\\model", "sdxl/model"])
+    def test_folder_tells_two_files_of_one_name_apart(self, wanted: str) -> None:
+        names = ["sdxl/model.safetensors", "sd15/model.safetensors"]
+
+        assert preflight.find_name(wanted, names).name == "sdxl/model.safetensors"
+
+    @pytest.mark.parametrize(
+        ("wanted", "other"),
+        [
+            ("sd_xl_base_1.0.safetensors", "sd_xl_base_0.9.safetensors"),
+            ("juggernautXL_v8.safetensors", "juggernautXL_v9.safetensors"),
+            ("flux1-dev-fp8.safetensors", "flux1-dev-fp16.safetensors"),
+        ],
+    )
+    def test_another_version_is_no_typo(self, wanted: str, other: str) -> None:
+        match = preflight.find_name(wanted, [other])
+
+        assert match.name is None
+        assert match.nearest == (other,)
+
+    @pytest.mark.parametrize("wanted", ["", " ", "...", "/", ".safetensors"])
+    def test_nothing_finds_nothing(self, wanted: str) -> None:
+        assert preflight.find_name(wanted, NAMES).name is None
+
+    def test_far_name_finds_nothing(self) -> None:
+        assert preflight.find_name("qwen_image_fp8.safetensors", NAMES).name is None
+
+    def test_at_most_three_are_named(self) -> None:
+        names = [f"anime_{letter}.safetensors" for letter in "abcdef"]
+
+        assert len(preflight.find_name("anime", names).nearest) == 3
+
+    @given(st.text(), st.lists(st.text(), max_size=6))
+    def test_what_is_found_is_there(self, wanted: str, names: list[str]) -> None:
+        match = preflight.find_name(wanted, names)
+
+        assert match.name is None or match.name in names
+        assert set(match.nearest) <= set(names)
+        assert len(match.nearest) <= 3
+
+    @given(st.lists(st.text(min_size=1), min_size=1, max_size=6, unique=True), st.data())
+    def test_exact_name_always_wins(self, names: list[str], data: st.DataObject) -> None:
+        wanted = data.draw(st.sampled_from(names))
+
+        assert preflight.find_name(wanted, names).name == wanted
+
+
+class TestNotFound:
+    def test_nearest_and_their_number_are_named(self) -> None:
+        english, chinese = preflight.not_found("the model", "模型", "sd_xl", NAMES)
+
+        assert english == (
+            "the model 'sd_xl' is not on the server. Nearest of 5: 'SDXL/sd_xl_base_1.0.safetensors',"
+            " 'SDXL/sd_xl_refiner_1.0.safetensors'."
+        )
+        assert chinese.startswith("服务器上没有模型“sd_xl”。共有 5 个")
+
+    def test_without_anything_near_the_first_ones_are_named(self) -> None:
+        english, _ = preflight.not_found("the model", "模型", "qqqq", NAMES)
+
+        assert "'SDXL/sd_xl_base_1.0.safetensors'" in english
+
+    def test_server_without_any_says_so(self) -> None:
+        english, chinese = preflight.not_found("the LoRA", "LoRA ", "ink", [])
+
+        assert english == "the LoRA 'ink' is not on the server: it has none at all."
+        assert chinese == "服务器上没有LoRA “ink”，而且一个也没有安装。"
+
+
+class TestOptions:
+    @pytest.mark.parametrize("definitions", [LEGACY, MODERN], ids=["legacy", "modern"])
+    def test_combo_is_read_in_either_encoding(self, definitions: Definitions) -> None:
+        assert preflight.options(definitions, "L", "pick") == ["a", "b"]
+
+    @pytest.mark.parametrize(
+        "spec",
+        [["INT", {"min": 0}], ["COMBO"], ["COMBO", {"remote": {"route": "/x"}}], ["MODEL"], [], "STRING"],
+        ids=str,
+    )
+    def test_what_lists_no_values_is_no_combo(self, spec: Any) -> None:
+        assert preflight.options({"L": {"input": {"required": {"pick": spec}}}}, "L", "pick") is None
+
+    def test_unknown_class_or_input_is_no_combo(self) -> None:
+        assert preflight.options(LEGACY, "M", "pick") is None
+        assert preflight.options(LEGACY, "L", "other") is None
+
+    def test_optional_inputs_are_found_too(self) -> None:
+        assert preflight.options({"L": {"input": {"optional": {"pick": [["a"]]}}}}, "L", "pick") == ["a"]
+
+    def test_server_lists_its_checkpoints(self, definitions: Definitions) -> None:
+        assert preflight.options(definitions, "CheckpointLoaderSimple", "ckpt_name") == [
+            "sd_xl_base_1.0.safetensors",
+            "v1-5-pruned-emaonly-fp16.safetensors",
+        ]
+
+
+class TestCheck:
+    def test_good_graph_has_no_problem(self, definitions: Definitions) -> None:
+        assert preflight.check(graph(), definitions) == []
+
+    def test_missing_class_is_named(self, definitions: Definitions) -> None:
+        prompt = {**graph(), "8": {**graph()["8"], "class_type": "FancyDecode", "_meta": {"title": "My decoder"}}}
+
+        (problem,) = preflight.check(prompt, definitions)
+
+        assert (problem.node_id, problem.title, problem.code) == ("8", "My decoder", "missing_node")
+        assert "'FancyDecode'" in problem.message_en
+        assert "“FancyDecode”" in problem.message_zh
+
+    def test_missing_model_names_the_nearest(self, definitions: Definitions) -> None:
+        (problem,) = preflight.check(graph(n4__ckpt_name="sd_xl_base_0.9.safetensors"), definitions)
+
+        assert (problem.node_id, problem.input, problem.code) == ("4", "ckpt_name", "missing_model")
+        assert "sd_xl_base_1.0.safetensors" in problem.message_en
+
+    def test_unknown_sampler_names_the_nearest(self, definitions: Definitions) -> None:
+        (problem,) = preflight.check(graph(n3__sampler_name="dpmpp2m"), definitions)
+
+        assert problem.code == "value_not_in_list"
+        assert "'dpmpp_2m'" in problem.message_en
+
+    @pytest.mark.parametrize(
+        ("changed", "code"),
+        [
+            ({"n5__width": 8}, "value_smaller_than_min"),
+            ({"n3__steps": 100000}, "value_bigger_than_max"),
+            ({"n3__seed": 2**64}, "value_bigger_than_max"),
+            ({"n3__cfg": -1.0}, "value_smaller_than_min"),
+        ],
+        ids=str,
+    )
+    def test_number_out_of_range_is_found(self, changed: dict[str, Any], code: str, definitions: Definitions) -> None:
+        (problem,) = preflight.check(graph(**changed), definitions)
+
+        assert problem.code == code
+
+    @pytest.mark.parametrize("seed", [0, 2**64 - 1])
+    def test_limits_themselves_are_allowed(self, seed: int, definitions: Definitions) -> None:
+        assert preflight.check(graph(n3__seed=seed), definitions) == []
+
+    def test_number_as_text_is_left_to_the_server(self, definitions: Definitions) -> None:
+        assert preflight.check(graph(n3__steps="20"), definitions) == []
+
+    @pytest.mark.parametrize("value", [None, {"a": 1}, [1]], ids=str)
+    def test_value_of_no_sensible_type_does_not_break_the_check(self, value: Any, definitions: Definitions) -> None:
+        preflight.check(graph(n3__steps=value), definitions)
+
+    def test_missing_required_input_is_found(self, definitions: Definitions) -> None:
+        prompt = graph()
+        del prompt["3"]["inputs"]["steps"]
+
+        assert codes(preflight.check(prompt, definitions)) == [("3", "steps", "required_input_missing")]
+
+    def test_dangling_link_is_found(self, definitions: Definitions) -> None:
+        (problem,) = preflight.check(graph(n3__model=["44", 0]), definitions)
+
+        assert (problem.node_id, problem.input, problem.code) == ("3", "model", "dangling_link")
+        assert "44" in problem.message_en
+
+    def test_graph_without_an_output_is_found(self, definitions: Definitions) -> None:
+        prompt = {node_id: node for node_id, node in graph().items() if node_id != "9"}
+
+        assert codes(preflight.check(prompt, definitions)) == [("", "", "no_output")]
+
+    def test_all_problems_are_found_at_once(self, definitions: Definitions) -> None:
+        prompt = graph(n4__ckpt_name="gone.safetensors", n3__steps=0, n3__sampler_name="zzz")
+
+        assert set(codes(preflight.check(prompt, definitions))) == {
+            ("3", "steps", "value_smaller_than_min"),
+            ("3", "sampler_name", "value_not_in_list"),
+            ("4", "ckpt_name", "missing_model"),
+        }
+
+    def test_unknown_extra_input_is_ignored_as_comfyui_does(self, definitions: Definitions) -> None:
+        assert preflight.check(graph(n3__note="hello"), definitions) == []
+
+    @pytest.mark.parametrize("definitions", [LEGACY, MODERN], ids=["legacy", "modern"])
+    @pytest.mark.parametrize(("value", "problems"), [("a", 0), ("c", 1)])
+    def test_both_combo_encodings_are_checked(self, value: str, problems: int, definitions: Definitions) -> None:
+        prompt = {"1": {"class_type": "L", "inputs": {"pick": value}}}
+
+        assert len(preflight.check(prompt, definitions)) == problems
+
+    @pytest.mark.parametrize(
+        ("label", "code"),
+        [
+            ("unknown class_type", "missing_node"),
+            ("missing required input", "required_input_missing"),
+            ("value smaller than min (two nodes)", "value_smaller_than_min"),
+            ("value bigger than max", "value_bigger_than_max"),
+            ("link to a missing node", "dangling_link"),
+            ("no output node", "no_output"),
+            ("combo >20 options", "value_not_in_list"),
+        ],
+    )
+    def test_what_comfyui_refused_is_found_before_sending(
+        self, label: str, code: str, definitions: Definitions
+    ) -> None:
+        assert code in [problem.code for problem in preflight.check(refusal(label)["prompt"], definitions)]
+
+
+class TestExplain:
+    @pytest.mark.parametrize("refused", REFUSALS, ids=lambda refused: str(refused["label"]))
+    def test_every_recorded_refusal_is_explained(self, refused: dict[str, Any], definitions: Definitions) -> None:
+        prompt = refused["prompt"] if isinstance(refused["prompt"], dict) else {}
+
+        problems = preflight.explain(refused["body"], prompt, definitions)
+
+        assert problems
+        assert all(problem.message_en.strip() and problem.message_zh.strip() for problem in problems)
+        assert not any("Traceback" in problem.message_en or "/srv/" in problem.message_en for problem in problems)
+
+    def test_unknown_checkpoint_is_a_missing_model(self, definitions: Definitions) -> None:
+        refused = refusal("unknown checkpoint")
+
+        (problem,) = preflight.explain(refused["body"], refused["prompt"], definitions)
+
+        assert (problem.node_id, problem.input, problem.code) == ("4", "ckpt_name", "missing_model")
+        assert "'nope.safetensors' is not on the server" in problem.message_en
+        assert "Nearest of 2" in problem.message_en
+
+    def test_two_bad_nodes_are_two_problems(self, definitions: Definitions) -> None:
+        refused = refusal("value smaller than min (two nodes)")
+
+        problems = preflight.explain(refused["body"], refused["prompt"], definitions)
+
+        assert {problem.node_id for problem in problems} == set(refused["body"]["node_errors"])
+        assert {problem.code for problem in problems} == {"value_smaller_than_min"}
+
+    def test_range_is_told_in_numbers(self, definitions: Definitions) -> None:
+        refused = refusal("value bigger than max")
+
+        (problem,) = preflight.explain(refused["body"], refused["prompt"], definitions)
+
+        assert "steps is 100000, but must be from 1 to 10000." in problem.message_en
+
+    def test_options_that_comfyui_left_out_are_looked_up(self, definitions: Definitions) -> None:
+        refused = refusal("combo >20 options")
+
+        (problem,) = preflight.explain(refused["body"], refused["prompt"], definitions)
+
+        assert problem.code == "value_not_in_list"
+        assert "Nearest of 44" in problem.message_en
+
+    def test_unknown_class_is_found_in_the_graph(self, definitions: Definitions) -> None:
+        refused = refusal("unknown class_type")
+
+        (problem,) = preflight.explain(refused["body"], refused["prompt"], definitions)
+
+        assert (problem.node_id, problem.code) == ("3", "missing_node")
+        assert "'NoSuchNode'" in problem.message_en
+
+    def test_refusal_without_node_errors_gives_comfyuis_words(self, definitions: Definitions) -> None:
+        refused = refusal("real cycle")
+
+        (problem,) = preflight.explain(refused["body"], refused["prompt"], definitions)
+
+        assert problem.node_id == ""
+        assert problem.message_en.startswith("ComfyUI says: Prompt outputs failed validation")
+
+    def test_partly_valid_graph_names_its_bad_outputs(self, definitions: Definitions) -> None:
+        refused = refusal("partially valid: outputs 2 good, 20 and 22 bad")
+
+        problems = preflight.explain({"node_errors": refused["body"]["node_errors"]}, refused["prompt"], definitions)
+
+        assert {problem.node_id for problem in problems} == {"20", "21"}
+
+    @pytest.mark.parametrize(
+        "body",
+        [
+            {},
+            {"error": None},
+            {"error": "text"},
+            {"error": {}},
+            {"error": {"message": "m"}, "node_errors": None},
+            {"node_errors": {"3": {}}},
+            {"node_errors": {"3": {"errors": [{}]}}},
+            {"node_errors": {"3": {"errors": [{"type": "value_not_in_list"}]}}},
+            {"node_errors": {"3": {"errors": [{"type": "value_bigger_than_max", "extra_info": None}]}}},
+        ],
+        ids=str,
+    )
+    def test_odd_bodies_are_explained_too(self, body: dict[str, Any], definitions: Definitions) -> None:
+        assert preflight.explain(body, graph(), definitions)
+
+    def test_refusal_is_explained_without_any_definitions(self) -> None:
+        refused = refusal("unknown checkpoint")
+
+        (problem,) = preflight.explain(refused["body"], refused["prompt"], {})
+
+        assert "nope.safetensors" in problem.message_en
+
+
+class TestSentences:
+    def problem(self, number: int) -> Problem:
+        return Problem(str(number), "t", "i", "c", f"English {number}.", f"中文{number}。")
+
+    def test_few_are_all_said(self) -> None:
+        assert preflight.sentences([self.problem(1), self.problem(2)]) == ("English 1. English 2.", "中文1。中文2。")
+
+    def test_many_are_cut_and_counted(self) -> None:
+        english, chinese = preflight.sentences([self.problem(number) for number in range(8)])
+
+        assert english.endswith("English 4. (and 3 more)")
+        assert chinese.endswith("中文4。（另有 3 处）")

@@ -1,0 +1,462 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from comfybridge import preflight, template
+from comfybridge.errors import InvalidInput
+from comfybridge.template import Inputs, Template
+from comfybridge.workflow import Definitions, InputRef, Lora
+from tests.core.recorded import graph
+
+SIDECAR: dict[str, Any] = {
+    "title": {"en_US": "Mine"},
+    "about": {"en_US": "My own."},
+    "order": 9,
+    "comfyui": "0.3.45",
+    "requires": [
+        {
+            "folder": "checkpoints",
+            "file": "mine.safetensors",
+            "huggingface": "https://huggingface.co/x",
+            "modelscope": "https://modelscope.cn/x",
+        }
+    ],
+    "size": {"grid": 64, "pixels": 262144},
+}
+SDXL = {"modelspec.architecture": "stable-diffusion-xl-v1-base"}
+
+
+def written(folder: Path, prompt: Any, **changed: Any) -> Path:
+    """Write a template; a value of ``None`` takes its key out of the sidecar."""
+    sidecar = {key: value for key, value in {**SIDECAR, **changed}.items() if value is not None}
+    path = folder / "mine.json"
+    path.write_text(json.dumps(prompt), encoding="utf-8")
+    path.with_suffix(".yaml").write_text(yaml.safe_dump(sidecar), encoding="utf-8")
+    return path
+
+
+def filled(name: str, definitions: Definitions, **inputs: Any) -> template.Filled:
+    (only,) = template.load(name).fill(Inputs(**{"positive": "a fox", **inputs}), definitions)
+    return only
+
+
+class TestLibrary:
+    def test_templates_come_in_the_order_of_their_sidecars(self) -> None:
+        assert [each.name for each in template.library()] == ["z-image-turbo", "sdxl", "sd15"]
+
+    @pytest.mark.parametrize("name", ["z-image-turbo", "sdxl", "sd15"])
+    def test_template_has_title_and_description_in_both_languages(self, name: str) -> None:
+        loaded = template.load(name)
+
+        assert set(loaded.title) == set(loaded.about) == {"en_US", "zh_Hans"}
+        assert all(required.huggingface.startswith("https://") for required in loaded.requires)
+        assert all(required.modelscope.startswith("https://") for required in loaded.requires)
+
+    @pytest.mark.parametrize("name", ["z-image-turbo", "sdxl", "sd15"])
+    def test_template_passes_the_check_as_it_is(self, name: str, definitions: Definitions) -> None:
+        assert preflight.check(template.load(name).prompt, definitions) == []
+
+    @pytest.mark.parametrize("name", ["z-image-turbo", "sdxl", "sd15"])
+    def test_template_passes_the_check_when_filled_to_the_brim(self, name: str, definitions: Definitions) -> None:
+        inputs = Inputs(
+            positive="fox",
+            negative="cat",
+            seed=2**64 - 1,
+            width=4096,
+            height=64,
+            steps=150,
+            cfg=30.0,
+            sampler="dpmpp_2m",
+            scheduler="karras",
+            loras=(Lora("film_grain", 0.5), Lora("ink_sketch", -2)),
+            count=8,
+        )
+
+        (only,) = template.load(name).fill(inputs, definitions)
+
+        assert preflight.check(only.prompt, definitions) == []
+
+    @pytest.mark.parametrize("name", ["z-image-turbo", "sdxl", "sd15"])
+    def test_required_files_are_those_of_the_graph(self, name: str) -> None:
+        loaded = template.load(name)
+        values = {value for node in loaded.prompt.values() for value in node["inputs"].values() if str(value) == value}
+
+        assert {required.file for required in loaded.requires} <= values
+
+    def test_unknown_name_says_which_there_are(self) -> None:
+        with pytest.raises(InvalidInput) as raised:
+            template.load("flux")
+
+        assert str(raised.value) == "There is no template 'flux'. Choose one of: auto, z-image-turbo, sdxl, sd15."
+        assert "auto、z-image-turbo、sdxl、sd15" in raised.value.zh
+
+    def test_install_advice_names_file_folder_and_both_sources(self) -> None:
+        english, chinese = template.load("z-image-turbo").how_to_install(["ae.safetensors"])
+
+        assert english == (
+            "To use the template 'z-image-turbo', put ae.safetensors into models/vae"
+            " (https://huggingface.co/Comfy-Org/z_image_turbo or"
+            " https://modelscope.cn/models/Comfy-Org/z_image_turbo)."
+        )
+        assert "ae.safetensors 放到 models/vae" in chinese
+
+
+class TestSidecar:
+    def test_whole_sidecar_is_read(self, tmp_path: Path) -> None:
+        loaded = template.read(written(tmp_path, graph("sdxl_base_refiner")))
+
+        assert (loaded.name, loaded.order, loaded.size.grid, loaded.fits) == ("mine", 9, 64, None)
+        assert loaded.requires[0].file == "mine.safetensors"
+
+    @pytest.mark.parametrize(
+        ("changed", "named"),
+        [
+            ({"colour": "red"}, "colour"),
+            ({"size": {"grid": 8, "pixels": 1, "step": 2}}, "step"),
+            ({"requires": [{**SIDECAR["requires"][0], "sha256": "0"}]}, "sha256"),
+            ({"fits": {"architecture": [], "name": [], "except": []}}, "except"),
+            ({"defaults": {"stepz": 8}}, "stepz"),
+            ({"bindings": {"positiv": "6.text"}}, "positiv"),
+        ],
+        ids=["top", "size", "requires", "fits", "defaults", "bindings"],
+    )
+    def test_unknown_key_is_an_error(self, changed: dict[str, Any], named: str, tmp_path: Path) -> None:
+        path = written(tmp_path, graph("sdxl_base_refiner"), **changed)
+
+        with pytest.raises(ValueError, match=named):
+            template.read(path)
+
+    @pytest.mark.parametrize("key", ["title", "about", "order", "comfyui", "size"])
+    def test_missing_key_is_an_error(self, key: str, tmp_path: Path) -> None:
+        path = written(tmp_path, graph("sdxl_base_refiner"), **{key: None})
+
+        with pytest.raises(ValueError, match=key if key != "size" else "grid"):
+            template.read(path)
+
+    def test_half_a_size_is_an_error(self, tmp_path: Path) -> None:
+        path = written(tmp_path, graph("sdxl_base_refiner"), size={"grid": 8})
+
+        with pytest.raises(ValueError, match="pixels"):
+            template.read(path)
+
+    def test_empty_sidecar_is_an_error_that_says_so(self, tmp_path: Path) -> None:
+        path = written(tmp_path, graph("sdxl_base_refiner"))
+        path.with_suffix(".yaml").write_text("", encoding="utf-8")
+
+        with pytest.raises(ValueError, match=r"title|missing|empty"):
+            template.read(path)
+
+    def test_binding_to_a_node_that_is_not_there_is_an_error(self, tmp_path: Path) -> None:
+        path = written(tmp_path, graph("sdxl_base_refiner"), bindings={"positive": "99.text"})
+
+        with pytest.raises(ValueError, match="99"):
+            template.read(path)
+
+    def test_graph_whose_prompt_cannot_be_found_is_an_error(self, tmp_path: Path, definitions: Definitions) -> None:
+        prompt = {"1": {"class_type": "EmptyImage", "inputs": {"width": 16}}}
+        path = written(tmp_path, prompt)
+
+        with pytest.raises((ValueError, InvalidInput)):
+            template.read(path).fill(Inputs(positive="a fox"), definitions)
+
+    def test_binding_wins_over_tracing(self, tmp_path: Path, definitions: Definitions) -> None:
+        path = written(tmp_path, graph("sdxl_base_refiner"), bindings={"positive": "15.text"})
+
+        roles = template.read(path).roles(definitions)
+
+        assert roles["positive"] == (InputRef("15", "text"),)
+        assert roles["negative"] == (InputRef("7", "text"), InputRef("16", "text"))
+
+    def test_binding_reads_subgraph_ids(self, tmp_path: Path, definitions: Definitions) -> None:
+        path = written(tmp_path, graph("qwen_image_lora"), bindings={"positive": "76:7.text"})
+
+        assert template.read(path).roles(definitions)["positive"] == (InputRef("76:7", "text"),)
+
+
+class TestSizes:
+    @pytest.mark.parametrize(
+        ("name", "aspect", "size"),
+        [
+            ("sdxl", (1, 1), (1024, 1024)),
+            ("sdxl", (16, 9), (1368, 768)),
+            ("sdxl", (9, 16), (768, 1368)),
+            ("sdxl", (4, 3), (1184, 888)),
+            ("sdxl", (3, 2), (1256, 840)),
+            ("sdxl", (21, 9), (1568, 672)),
+            ("sd15", (1, 1), (512, 512)),
+            ("sd15", (16, 9), (680, 384)),
+            ("z-image-turbo", (1, 1), (1024, 1024)),
+            ("z-image-turbo", (16, 9), (1360, 768)),
+            ("z-image-turbo", (2, 3), (832, 1248)),
+        ],
+    )
+    def test_aspect_becomes_sides_on_the_grid_within_the_budget(
+        self, name: str, aspect: tuple[int, int], size: tuple[int, int], definitions: Definitions
+    ) -> None:
+        only = filled(name, definitions, aspect=aspect)
+
+        assert (only.width, only.height) == size
+
+    @given(st.integers(1, 40), st.integers(1, 40))
+    def test_every_aspect_is_near_the_budget_and_on_the_grid(self, wide: int, high: int) -> None:
+        loaded = template.load("sdxl")
+        (only,) = loaded.fill(Inputs(positive="a fox", aspect=(wide, high)), {})
+        assert only.width is not None
+        assert only.height is not None
+
+        assert only.width % 8 == only.height % 8 == 0
+        assert 0.9 < only.width * only.height / 1048576 < 1.1
+        assert 0.9 < (only.width / only.height) / (wide / high) < 1.1
+
+    @pytest.mark.parametrize(
+        ("typed", "used"), [(1000, 1000), (1003, 1000), (1004, 1008), (1005, 1008), (12, 16), (20, 24), (1, 8)]
+    )
+    def test_explicit_side_is_rounded_half_up(self, typed: int, used: int, definitions: Definitions) -> None:
+        assert filled("sdxl", definitions, width=typed, height=512).width == used
+
+    def test_explicit_sides_win_over_the_aspect(self, definitions: Definitions) -> None:
+        only = filled("sdxl", definitions, width=640, height=320, aspect=(1, 1))
+
+        assert (only.width, only.height) == (640, 320)
+
+    def test_one_side_alone_keeps_the_graphs_other(self, definitions: Definitions) -> None:
+        only = filled("sdxl", definitions, width=640)
+
+        assert (only.width, only.height) == (640, 1024)
+
+    def test_nothing_asked_keeps_the_graphs_size(self, definitions: Definitions) -> None:
+        only = filled("sd15", definitions)
+
+        assert (only.width, only.height) == (512, 512)
+
+    def test_graph_without_a_size_ignores_it_and_says_so(self, tmp_path: Path, definitions: Definitions) -> None:
+        prompt = graph("flux_custom_advanced")
+        prompt["13"]["inputs"]["latent_image"] = ["load", 0]
+        prompt["load"] = {"class_type": "LoadLatent", "inputs": {"latent": "x"}}
+        loaded = template.read(written(tmp_path, prompt))
+
+        (only,) = loaded.fill(Inputs(positive="a fox", width=640, height=640), definitions)
+
+        assert (only.width, only.height) == (None, None)
+        assert ("mine has no width: ignored", "mine 不使用 width，已忽略") in only.notes
+
+
+class TestSeeds:
+    def test_seed_is_set_and_reported(self, definitions: Definitions) -> None:
+        only = filled("sdxl", definitions, seed=123456789012345678)
+
+        assert only.seed == 123456789012345678
+        assert only.prompt["3"]["inputs"]["seed"] == 123456789012345678
+
+    def test_random_seed_is_new_every_time_and_exact_in_every_json_reader(self, definitions: Definitions) -> None:
+        seeds = {filled("sdxl", definitions).seed for _ in range(20)}
+
+        assert len(seeds) == 20
+        assert all(0 <= seed < 2**50 for seed in seeds)
+
+    def test_zero_is_a_seed(self, definitions: Definitions) -> None:
+        assert filled("sdxl", definitions, seed=0).prompt["3"]["inputs"]["seed"] == 0
+
+    def test_count_is_one_batch_where_the_graph_has_one(self, definitions: Definitions) -> None:
+        only = filled("z-image-turbo", definitions, count=4, seed=7)
+
+        assert only.prompt["57:13"]["inputs"]["batch_size"] == 4
+        assert only.seed == 7
+
+    def test_count_without_a_batch_makes_graphs_with_seeds_counting_up(
+        self, tmp_path: Path, definitions: Definitions
+    ) -> None:
+        loaded = without_batch(tmp_path)
+
+        graphs = loaded.fill(Inputs(positive="a fox", seed=2**64 - 2, count=4), definitions)
+
+        assert [each.seed for each in graphs] == [2**64 - 2, 2**64 - 1, 0, 1]
+        assert [each.prompt["3"]["inputs"]["seed"] for each in graphs] == [2**64 - 2, 2**64 - 1, 0, 1]
+
+    def test_random_seeds_of_several_graphs_count_up_too(self, tmp_path: Path, definitions: Definitions) -> None:
+        first, second = without_batch(tmp_path).fill(Inputs(positive="a fox", count=2), definitions)
+
+        assert second.seed == first.seed + 1
+
+
+def without_batch(folder: Path) -> Template:
+    prompt = json.loads(json.dumps(template.load("sd15").prompt))
+    del prompt["5"]["inputs"]["batch_size"]
+    return template.read(written(folder, prompt))
+
+
+class TestValues:
+    @pytest.mark.parametrize("name", ["z-image-turbo", "sdxl", "sd15"])
+    @pytest.mark.parametrize("text", ['"quoted"\n\\ 🦊 nbsp', "中文", "{}", "$(id)"])
+    def test_prompt_arrives_as_it_is(self, name: str, text: str, definitions: Definitions) -> None:
+        only = filled(name, definitions, positive=text)
+
+        assert text in [value for node in only.prompt.values() for value in node["inputs"].values()]
+
+    def test_every_setting_is_set(self, definitions: Definitions) -> None:
+        only = filled(
+            "sdxl", definitions, negative="no", steps=33, cfg=4.5, sampler="euler_ancestral", scheduler="karras"
+        )
+
+        assert {key: only.prompt["3"]["inputs"][key] for key in ("steps", "cfg", "sampler_name", "scheduler")} == {
+            "steps": 33,
+            "cfg": 4.5,
+            "sampler_name": "euler_ancestral",
+            "scheduler": "karras",
+        }
+        assert only.prompt["7"]["inputs"]["text"] == "no"
+        assert only.notes == ()
+
+    def test_defaults_of_the_sidecar_win_over_the_graph(self, definitions: Definitions) -> None:
+        only = filled("z-image-turbo", definitions)
+
+        assert (only.prompt["57:3"]["inputs"]["steps"], only.prompt["57:3"]["inputs"]["cfg"]) == (8, 1.0)
+
+    def test_caller_wins_over_the_defaults(self, definitions: Definitions) -> None:
+        assert filled("z-image-turbo", definitions, steps=5).prompt["57:3"]["inputs"]["steps"] == 5
+
+    def test_example_texts_of_the_export_are_gone(self, definitions: Definitions) -> None:
+        only = filled("sd15", definitions)
+
+        assert (only.prompt["6"]["inputs"]["text"], only.prompt["7"]["inputs"]["text"]) == ("a fox", "")
+
+    def test_cfg_of_zero_is_a_value(self, definitions: Definitions) -> None:
+        assert filled("sdxl", definitions, cfg=0.0).prompt["3"]["inputs"]["cfg"] == 0.0
+
+    def test_value_without_a_place_is_noted(self, definitions: Definitions) -> None:
+        only = filled("z-image-turbo", definitions, negative="blurry")
+
+        assert only.notes == (("z-image-turbo has no negative: ignored", "z-image-turbo 不使用 negative，已忽略"),)
+
+    def test_empty_negative_without_a_place_is_not_noted(self, definitions: Definitions) -> None:
+        assert filled("z-image-turbo", definitions, negative="").notes == ()
+
+    def test_template_itself_never_changes(self, definitions: Definitions) -> None:
+        before = json.dumps(template.load("sdxl").prompt)
+
+        filled("sdxl", definitions, negative="x", loras=(Lora("film_grain"),), count=3, width=64)
+
+        assert json.dumps(template.load("sdxl").prompt) == before
+
+
+class TestModels:
+    def test_model_is_found_by_a_part_of_its_name(self, definitions: Definitions) -> None:
+        only = filled("sdxl", definitions, model="v1-5")
+
+        assert only.model == "v1-5-pruned-emaonly-fp16.safetensors"
+        assert only.prompt["4"]["inputs"]["ckpt_name"] == "v1-5-pruned-emaonly-fp16.safetensors"
+
+    def test_unknown_model_names_the_nearest(self, definitions: Definitions) -> None:
+        with pytest.raises(InvalidInput) as raised:
+            filled("sdxl", definitions, model="sd_xl_bose_2")
+
+        assert str(raised.value).startswith("The model 'sd_xl_bose_2' is not on the server. Nearest of 2: ")
+        assert "sd_xl_base_1.0.safetensors" in str(raised.value)
+        assert "模型“sd_xl_bose_2”" in raised.value.zh
+
+    def test_lora_is_found_and_wired(self, definitions: Definitions) -> None:
+        only = filled("sdxl", definitions, loras=(Lora("film grain", 0.7), Lora("ink_sketch.safetensors")))
+
+        assert only.prompt["lora1"]["inputs"]["lora_name"] == "film_grain.safetensors"
+        assert only.prompt["lora2"]["inputs"]["lora_name"] == "ink_sketch.safetensors"
+        assert only.prompt["3"]["inputs"]["model"] == ["lora2", 0]
+
+    def test_unknown_lora_names_the_nearest(self, definitions: Definitions) -> None:
+        with pytest.raises(InvalidInput, match=r"^The LoRA 'watercolour' is not on the server\. Nearest of 2: "):
+            filled("sdxl", definitions, loras=(Lora("watercolour"),))
+
+    def test_server_without_loras_says_so(self) -> None:
+        with pytest.raises(InvalidInput, match="it has none at all"):
+            filled("sdxl", {}, loras=(Lora("ink"),))
+
+    def test_lora_for_a_graph_without_a_model_is_the_callers_mistake(
+        self, tmp_path: Path, definitions: Definitions
+    ) -> None:
+        prompt = {
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 16}},
+            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+            "3": {"class_type": "PrimitiveString", "inputs": {"value": "words"}},
+        }
+        loaded = template.read(written(tmp_path, prompt, bindings={"positive": "3.value"}))
+
+        with pytest.raises(InvalidInput, match="LoRA"):
+            loaded.fill(Inputs(positive="a fox", loras=(Lora("ink_sketch"),)), definitions)
+
+
+class TestFits:
+    @pytest.mark.parametrize(
+        ("name", "model", "metadata"),
+        [
+            ("sdxl", "anything.safetensors", SDXL),
+            ("sdxl", "anything.safetensors", {"modelspec.architecture": "Stable-Diffusion-XL-v1-Base"}),
+            ("sdxl", "anything.safetensors", {"ss_base_model_version": "sdxl_base_v1-0"}),
+            ("sdxl", "juggernautXL_v9.safetensors", {}),
+            ("sdxl", "Pony/ponyDiffusionV6.safetensors", {}),
+            ("sd15", "dreamshaper_8.safetensors", {}),
+            ("sd15", "x.safetensors", {"modelspec.architecture": "stable-diffusion-v1"}),
+            ("z-image-turbo", "Z_Image-Turbo_fp8.safetensors", {}),
+        ],
+    )
+    def test_model_fits_by_metadata_or_by_name(self, name: str, model: str, metadata: dict[str, str]) -> None:
+        assert template.load(name).can_run(model, metadata, server_with(model))
+
+    @pytest.mark.parametrize(
+        ("name", "model", "metadata"),
+        [
+            ("sdxl", "juggernautXL_v9.safetensors", {"modelspec.architecture": "flux-1-dev"}),
+            ("sdxl", "sd_xl_turbo_1.0.safetensors", {}),
+            ("sdxl", "sd_xl_refiner_1.0.safetensors", {}),
+            ("sdxl", "juggernautXL_inpaint.safetensors", SDXL),
+            ("sdxl", "dreamshaper_8.safetensors", {}),
+            ("sd15", "dreamshaperXL.safetensors", {}),
+            ("sd15", "juggernautXL_v9.safetensors", {}),
+            ("sdxl", "flux1-dev.safetensors", {}),
+            ("z-image-turbo", "z_image_base.safetensors", {}),
+        ],
+    )
+    def test_model_does_not_fit(self, name: str, model: str, metadata: dict[str, str]) -> None:
+        assert not template.load(name).can_run(model, metadata, server_with(model))
+
+    def test_model_that_the_server_lacks_does_not_fit(self, definitions: Definitions) -> None:
+        assert not template.load("sdxl").can_run("juggernautXL_v9.safetensors", {}, definitions)
+
+    def test_model_without_its_other_files_does_not_fit(self) -> None:
+        server = server_with("z_image_turbo_fp8.safetensors")
+        server["VAELoader"]["input"]["required"]["vae_name"][0][:] = ["other.safetensors"]
+
+        assert not template.load("z-image-turbo").can_run("z_image_turbo_fp8.safetensors", {}, server)
+
+    def test_template_that_says_nothing_fits_nothing(self, tmp_path: Path, definitions: Definitions) -> None:
+        loaded = template.read(written(tmp_path, template.load("sdxl").prompt))
+
+        assert not loaded.can_run("sd_xl_base_1.0.safetensors", SDXL, definitions)
+
+    def test_model_names_are_those_the_loader_takes(self, definitions: Definitions) -> None:
+        assert template.load("sdxl").model_names(definitions) == [
+            "sd_xl_base_1.0.safetensors",
+            "v1-5-pruned-emaonly-fp16.safetensors",
+        ]
+        assert template.load("z-image-turbo").model_names(definitions) == ["z_image_turbo_bf16.safetensors"]
+        assert template.load("sdxl").model_names({}) == []
+
+
+def server_with(model: str) -> dict[str, Any]:
+    """The definitions of a server that has one more model in each folder."""
+    with_model: dict[str, Any] = {}
+    for each in template.library():
+        for node in each.prompt.values():
+            inputs = {name: ["*"] for name in node["inputs"]}
+            with_model[node["class_type"]] = {"input": {"required": inputs}, "output_node": True}
+    for class_type, name, file in (
+        ("CheckpointLoaderSimple", "ckpt_name", model),
+        ("UNETLoader", "unet_name", model),
+        ("CLIPLoader", "clip_name", "qwen_3_4b.safetensors"),
+        ("VAELoader", "vae_name", "ae.safetensors"),
+    ):
+        with_model[class_type]["input"]["required"][name] = [[file]]
+    return with_model
