@@ -83,7 +83,7 @@ class Client:
         """How many prompts wait or run, by ``GET /prompt``; the answer has the same few bytes for any queue."""
         try:
             return int(self._object("/prompt", deadline)["exec_info"]["queue_remaining"])
-        except (KeyError, TypeError, ValueError) as exc:
+        except (KeyError, TypeError, ValueError, OverflowError) as exc:
             raise advice.not_comfyui(self.base_url, "/prompt") from exc
 
     def definitions(self, class_types: Iterable[str], deadline: Deadline, *, refresh: bool = False) -> Definitions:
@@ -255,10 +255,12 @@ class Client:
                 return self._events
             if time.monotonic() < self._no_socket_before:
                 return None
-            self._events = Events(self.base_url, self._headers, self._http.ca_file, deadline)
+            self._events = Events(self.base_url, self._headers, self._http.certificates, deadline)
         except NoSocketError as exc:
             logger.info("no WebSocket at %s (%s): polling instead", self.base_url, exc)
-            self._no_socket_before = time.monotonic() + _SOCKET_REST_S
+            # One that ran out of its caller's time says nothing about the server.
+            if not deadline.has_passed():
+                self._no_socket_before = time.monotonic() + _SOCKET_REST_S
             self._events = None
         finally:
             self._lock.release()

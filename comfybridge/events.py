@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from uuid import uuid4
 
@@ -79,7 +80,7 @@ class Events:
     Closed by ``close``, by the server, when a ping stays without an answer, or after some minutes without a prompt.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str], ca_file: str, deadline: Deadline) -> None:
+    def __init__(self, base_url: str, headers: Mapping[str, str], certificates: str, deadline: Deadline) -> None:
         # A fresh client_id for every connection: when an old connection with the same id ends, ComfyUI's server.py
         # forgets the newcomer too.
         self.client_id = uuid4().hex
@@ -97,7 +98,7 @@ class Events:
                 redirect_limit=0,
                 skip_utf8_validation=True,
                 enable_multithread=True,
-                sslopt={"ca_certs": ca_file},
+                sslopt={"ca_cert_path" if Path(certificates).is_dir() else "ca_certs": certificates},
             )
         except (websocket.WebSocketException, OSError, ValueError) as exc:
             raise NoSocketError(type(exc).__name__) from exc

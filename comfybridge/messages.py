@@ -34,21 +34,13 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True)
-class Executing:
-    """``executing``: a node begins."""
-
-    prompt_id: str
-    node_id: str
-
-
-@dataclass(frozen=True, slots=True)
 class Ended:
     """``executing`` with a null node: the history is written. No proof of success, ``main.py`` always sends it."""
 
     prompt_id: str
 
 
-Frame: TypeAlias = QueueSize | Started | Progress | Executing | Ended
+Frame: TypeAlias = QueueSize | Started | Progress | Ended
 
 
 def read_frame(text: str | bytes) -> Frame | None:
@@ -68,9 +60,6 @@ def read_frame(text: str | bytes) -> Frame | None:
                 return Progress(_text(data["prompt_id"]), str(data["node"]), float(data["value"]), float(data["max"]))
             case "executing" if data["node"] is None:
                 return Ended(_text(data["prompt_id"]))
-            case "executing":
-                # After a reconnect ComfyUI names the node without a prompt_id; that frame belongs to nobody we know.
-                return Executing(_text(data["prompt_id"]), str(data["node"]))
     except (ValueError, KeyError, TypeError, OverflowError):
         return None
     return None

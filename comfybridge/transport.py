@@ -7,6 +7,7 @@ the environment (proxies, certificates) is asked once, at the start.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import urllib3
 from requests.adapters import HTTPAdapter
@@ -57,11 +58,11 @@ class Transport:
 
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
         self.base_url = base_url
-        self.ca_file = (
+        self.certificates = (
             os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or DEFAULT_CA_BUNDLE_PATH
         )
         self._headers = {**_ALWAYS, **headers}
-        self._pool = _pool(base_url, self.ca_file)
+        self._pool = _pool(base_url, self.certificates)
 
     def close(self) -> None:
         if self._pool is not None:
@@ -113,19 +114,24 @@ class Transport:
             raise NoAnswerError(_fault(exc)) from exc
 
 
-def _pool(base_url: str, ca_file: str) -> urllib3.PoolManager | None:
+def _pool(base_url: str, certificates: str) -> urllib3.PoolManager | None:
     """Connections straight to the address, or through the proxy that the environment sets for it.
 
     ``None`` when that proxy is of a kind that needs more packages, such as socks5.
     """
+    # As OpenSSL has it: a file with all authorities, or a folder with a file for each.
+    is_folder = Path(certificates).is_dir()
+    file, folder = (None, certificates) if is_folder else (certificates, None)
     proxy = select_proxy(base_url, get_environ_proxies(base_url))
     if not proxy:
-        return urllib3.PoolManager(maxsize=_KEPT_CONNECTIONS, ca_certs=ca_file)
+        return urllib3.PoolManager(maxsize=_KEPT_CONNECTIONS, ca_certs=file, ca_cert_dir=folder)
     # As requests reads it: 127.0.0.1:7890 is an HTTP proxy, and a user name in the address is for the proxy.
     proxy = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call]  # requests leaves it unannotated
     headers = HTTPAdapter().proxy_headers(proxy)
     try:
-        return urllib3.ProxyManager(proxy, maxsize=_KEPT_CONNECTIONS, ca_certs=ca_file, proxy_headers=headers)
+        return urllib3.ProxyManager(
+            proxy, maxsize=_KEPT_CONNECTIONS, proxy_headers=headers, ca_certs=file, ca_cert_dir=folder
+        )
     except faults.ProxySchemeUnknown:
         return None
 

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from comfybridge.messages import (
     Ended,
-    Executing,
     Frame,
     Interrupted,
     NodeFailed,
@@ -46,9 +45,6 @@ class TestFrames:
         frames = read("01")
 
         assert frames[:3] == [QueueSize(1), QueueSize(1), Started(HAPPY)]
-        assert [frame for frame in frames if isinstance(frame, Executing)] == [
-            Executing(HAPPY, node_id) for node_id in ("4", "5", "7", "6", "3", "8", "9")
-        ]
         assert [frame for frame in frames if isinstance(frame, Progress)] == [
             Progress(HAPPY, "3", step, 4) for step in (1, 2, 3, 4)
         ]
