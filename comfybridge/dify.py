@@ -250,11 +250,14 @@ def _extra_data(read: Credentials) -> dict[str, Any]:
 
 
 def _is_internal(url: str) -> bool:
-    """Whether browsers cannot reach the address: the machine itself, or a name inside Docker or a cluster.
+    """Whether browsers cannot reach the address: the machine itself, a name inside Docker or a cluster, no address.
 
     A relative address is fine (Dify's page resolves it), and so is one in a private network, where many Difys live.
     """
-    host = urlsplit(url).hostname
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        return True
     if host is None:
         return False
     try:

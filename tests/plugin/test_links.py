@@ -79,8 +79,8 @@ def test_refused_upload_falls_back_to_the_file(text2image: Call, stored: DifyFil
 
 @pytest.mark.parametrize(
     "base",
-    ["http://api:5001", "http://127.0.0.1:5001", "http://localhost", "http://host.docker.internal", None],
-    ids=["docker", "loopback", "localhost", "docker host", "none"],
+    ["http://api:5001", "http://127.0.0.1:5001", "http://localhost", "http://host.docker.internal", "http://[x", None],
+    ids=["docker", "loopback", "localhost", "docker host", "malformed", "none"],
 )
 def test_address_that_no_browser_reaches_falls_back_to_the_file(
     text2image: Call, stored: DifyFiles, base: str | None
