@@ -1,6 +1,5 @@
 """The test card: it fits, it differs, it never shows a box for a letter."""
 
-
 import pytest
 from PIL import Image
 
@@ -73,7 +72,6 @@ def test_previews_fit_and_sharpen() -> None:
 
     assert early.size == (512, 256)
     assert early.tobytes() != late.tobytes()
-
 
 
 def _distance(card: Image.Image) -> int:
