@@ -89,9 +89,12 @@ class Counting:
         server.hold()
         queue_foreign(self._base_url, graph, WAITING_JOBS)
         with ThreadPoolExecutor() as threads:
-            calls = [threads.submit(self._picture, plugin, relay) for plugin, relay in self._sides]
-            time.sleep(WAITED_S)
-            server.release()
+            try:
+                calls = [threads.submit(self._picture, plugin, relay) for plugin, relay in self._sides]
+                time.sleep(WAITED_S)
+            finally:
+                # Whatever stops the run, the threads are waited for, and they wait for their pictures.
+                server.release()
             for call in calls:
                 call.result()
         counts = self._taken(pictures=1)

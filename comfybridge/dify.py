@@ -106,7 +106,7 @@ def _pictures(tool: Tool, call: Text2Image, read: Credentials) -> Iterator[ToolI
 
 
 def _summary(tool: Tool, outcome: Outcome, delivery: "_Delivery", room: int) -> Iterator[ToolInvokeMessage]:
-    facts = _facts(outcome.jobs, "succeeded") | {"seconds": round(outcome.seconds, 1)}
+    facts = _facts(outcome.jobs, "succeeded") | {"seconds": round(outcome.seconds, 2)}
     notes = dict.fromkeys(f"{english} / {chinese}." for job in outcome.jobs for english, chinese in job.filled.notes)
     line = _line(facts, delivery.count)
     room -= _size(facts) + len(line.encode()) + sum(len(link.encode()) + 1 for link in delivery.links)
@@ -226,7 +226,7 @@ def _facts(jobs: Sequence[Job], status: str) -> dict[str, Any]:
 def _line(facts: Mapping[str, Any], count: int) -> str:
     pictures = "1 picture" if count == 1 else f"{count} pictures"
     size = f", {facts['width']}×{facts['height']}" if "width" in facts and "height" in facts else ""
-    return f"{pictures}{size}, seed {facts['seed']}, {facts['template']}, {facts['seconds']} s."
+    return f"{pictures}{size}, seed {facts['seed']}, {facts['template']}, {facts['seconds']:.1f} s."
 
 
 def _size(facts: Mapping[str, Any]) -> int:

@@ -216,7 +216,7 @@ def _not_in_list(prompt: Prompt, node_id: str, name: str, value: str, names: Seq
     if _MODEL_FILE.search(value):
         english, chinese = not_found("the file", "文件", value, names)
         return _problem(prompt, node_id, name, "missing_model", english, chinese)
-    english, chinese = not_found(f"{name}", f"{name} 选项", value, names)
+    english, chinese = not_found(name, f" {name} 选项", value, names)
     return _problem(prompt, node_id, name, "value_not_in_list", english, chinese)
 
 

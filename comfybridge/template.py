@@ -314,7 +314,7 @@ def _found(what_en: str, what_zh: str, wanted: str, names: Sequence[str]) -> str
 
 def _loras(inputs: Inputs, definitions: Definitions) -> list[Lora]:
     names = preflight.options(definitions, "LoraLoader", "lora_name") or []
-    return [Lora(_found("the LoRA", "LoRA ", lora.name, names), lora.strength) for lora in inputs.loras]
+    return [Lora(_found("the LoRA", " LoRA ", lora.name, names), lora.strength) for lora in inputs.loras]
 
 
 def _unplaced(inputs: Inputs, roles: Roles) -> list[str]:
