@@ -31,10 +31,11 @@ class Picture(Tool):
         seed = int(tool_parameters["seed"])
         prompt_id, filename, data = _server(self.runtime.credentials["base_url"]).picture(seed)
         yield self.create_blob_message(data, meta={"mime_type": "image/png", "filename": filename})
-        told = {"prompt_id": prompt_id, "seed": seed, "seconds": round(time.monotonic() - started, 1)}
+        told = {"prompt_id": prompt_id, "seed": seed, "seconds": round(time.monotonic() - started, 2)}
         facts = _SUBMISSION["facts"] | told
+        size = f"{facts['width']}×{facts['height']}"
         yield self.create_text_message(
-            f"1 picture, {facts['width']}×{facts['height']}, seed {seed}, {facts['template']}, {facts['seconds']} s."
+            f"1 picture, {size}, seed {seed}, {facts['template']}, {facts['seconds']:.1f} s."
         )
         yield self.create_json_message(facts)
         for name, value in facts.items():

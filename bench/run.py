@@ -17,7 +17,7 @@ _SIMULATED = {"prompt": _PROMPT, "width": 512, "height": 512}
 _SMALLEST = {"prompt": _PROMPT, "template": "sd15", "width": 64, "height": 64, "steps": 1}
 
 _STARTS = 9
-_TIMES = {0.0: 100, 1.0: 10}
+_TIMES = {0.0: 200, 1.0: 20}
 """Pictures on each side, by the seconds of work that each takes."""
 _CROWDS = {16: 3, 64: 3}
 """Rounds, by how many calls there are at once."""

@@ -89,7 +89,8 @@ def _demo(prompt: str, terminal: Terminal) -> int:
             terminal.say("Credentials", "accepted: the plugin reached the server")
 
             begun = time.monotonic()
-            parameters = {"prompt": prompt, "output": "both", "progress": True}
+            # A real server may be slow, a CPU or a first load: wait as long as the tool can.
+            parameters = {"prompt": prompt, "output": "both", "progress": True, "timeout": 570}
             messages: list[Message] = []
             for message in daemon.stream_tool("comfyui", "text2image", parameters, credentials=credentials):
                 if message.type == "variable" and message.message["variable_name"] == "progress":
