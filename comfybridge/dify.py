@@ -23,10 +23,11 @@ from comfybridge.credentials import Credentials
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError
 from comfybridge.generation import Outcome
-from comfybridge.jobs import Job, OutputFile, Waiting
+from comfybridge.jobs import Job, OutputFile
 from comfybridge.messages import Progress
 from comfybridge.parameters import Text2Image
 from comfybridge.pool import Pool
+from comfybridge.watch import Waiting
 
 logger = logging.getLogger("comfybridge")
 logger.setLevel(logging.INFO)

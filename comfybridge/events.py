@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from uuid import uuid4
@@ -12,7 +11,7 @@ from uuid import uuid4
 import websocket
 
 from comfybridge.deadline import Deadline
-from comfybridge.messages import Frame, QueueSize, read_frame
+from comfybridge.messages import Disconnected, Heard, QueueSize, read_frame
 
 logger = logging.getLogger(__name__)
 # The library logs every lost connection as an error with a traceback; we cope with it and say so ourselves.
@@ -24,11 +23,6 @@ _PING_EVERY_S = 15.0
 _DEAF_AFTER_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class Disconnected:
-    """The socket ended, or turned out deaf: no further frame will come."""
-
-
 class NoSocketError(Exception):
     """No WebSocket connection came about; the text names the cause without the address or any header."""
 
@@ -38,15 +32,15 @@ class Listener:
 
     def __init__(self, events: "Events | None") -> None:
         self._events = events
-        self._frames: SimpleQueue[Frame | Disconnected] = SimpleQueue()
+        self._frames: SimpleQueue[Heard] = SimpleQueue()
         self._since = self._submitted = time.monotonic()
         self.client_id = events.client_id if events is not None else uuid4().hex
         """Never empty: without one, ComfyUI forgets the outputs of a cached run."""
 
-    def put(self, frame: Frame | Disconnected) -> None:
+    def put(self, frame: Heard) -> None:
         self._frames.put(frame)
 
-    def wait(self, seconds: float) -> Frame | Disconnected | None:
+    def wait(self, seconds: float) -> Heard | None:
         """The next frame, or ``None`` when none came within so many seconds."""
         try:
             return self._frames.get(timeout=max(0.0, seconds))

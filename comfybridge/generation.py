@@ -12,10 +12,11 @@ from comfybridge import jobs, preflight, template
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput, OutOfMemory, Rejected, TimedOut, Unavailable
-from comfybridge.jobs import Event, Job, OutputFile
+from comfybridge.jobs import Job, OutputFile
 from comfybridge.messages import Output
 from comfybridge.pool import Pool
 from comfybridge.template import AUTO, Filled, Inputs, Template
+from comfybridge.watch import Event
 from comfybridge.workflow import Definitions
 
 logger = logging.getLogger(__name__)
@@ -129,7 +130,7 @@ def choose(
     if name != AUTO:
         return templates[0], inputs, definitions
     for candidate in templates:
-        if inputs.model is None and not preflight.check(candidate.prompt, definitions):
+        if inputs.model is None and preflight.can_run(candidate.prompt, definitions):
             return candidate, inputs, definitions
     looks = 0
     for candidate in templates:

@@ -9,52 +9,25 @@ import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import uuid4
 
 from comfybridge import preflight, template, workflow
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, OutOfMemory, Rejected, TimedOut, Unavailable
-from comfybridge.events import Disconnected, Listener
-from comfybridge.messages import (
-    Ended,
-    Interrupted,
-    NodeFailed,
-    Output,
-    Progress,
-    QueueSize,
-    Started,
-    Succeeded,
-    image_type,
-    read_history,
-    saved,
-)
+from comfybridge.events import Listener
+from comfybridge.messages import Interrupted, NodeFailed, Output, Succeeded, image_type, read_history, saved
 from comfybridge.template import Filled, Template
+from comfybridge.watch import Event, Watch
 from comfybridge.workflow import Definitions
 
 logger = logging.getLogger(__name__)
 
-_LOOK_EVERY_S = 15.0
-"""Between two looks while the WebSocket hears."""
-_POLL_FIRST_S, _POLL_SLOWEST_S = 0.25, 5.0
-_SOON_S = 0.05
-"""Until the next look when the end was announced and the history had it not yet."""
-_GRACE_S = 1.0
-"""Between the two looks that find a prompt nowhere."""
 _WAKE_EVERY_S = 2.0
-_GONE_AFTER_S = 30.0
-"""How long a server may refuse connections before its jobs count as lost: it forgets them when it restarts."""
 _TAKE_BACK_S = 2.0
-_FETCH_ATTEMPTS = 3
+_FETCH_ATTEMPTS, _FETCH_PAUSE_S = 3, 0.25
 _LONGEST_CAUSE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """So many prompts stand before ours in the server's queue, the running one included."""
-
-    ahead: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,9 +49,6 @@ class OutputFile:
     filename: str
     mime: str
     data: bytes
-
-
-Event: TypeAlias = Waiting | Progress
 
 
 def queue(
@@ -132,58 +102,30 @@ def follow(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output,
 
 
 def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, ...]]:
-    listener = job.listener
-    pause, looked = _POLL_FIRST_S, time.monotonic()
-    ended = has_started = look_at_history = False
-    nowhere_since = refused_since = None
-    ahead: int | None = None
+    watch = Watch(looked=time.monotonic())
     while True:
-        due = looked + (_LOOK_EVERY_S if listener.hears and not ended and nowhere_since is None else pause)
-        frame = listener.wait(min(_WAKE_EVERY_S, due - time.monotonic(), deadline.remaining()))
-        match frame:
-            case QueueSize(remaining=0):
-                # Ours has left the queue, finished or removed: ComfyUI writes the history first, then says this. Or it
-                # has not reached the queue yet (the POST comes over another socket), so this is worth one look only.
-                if not ended:
-                    look_at_history, due = True, 0.0
-            case QueueSize(remaining=remaining):
-                if not has_started and (ahead is None or remaining - 1 < ahead):
-                    ahead = remaining - 1
-                    yield Waiting(ahead)
-            case Started():
-                has_started = True
-            case Progress():
-                has_started = True
-                yield frame
-            case Ended():
-                ended, due, pause = True, 0.0, _SOON_S
-            case Disconnected():
-                pause, due = _POLL_FIRST_S, 0.0
+        due = watch.due(hears=job.listener.hears)
+        frame = job.listener.wait(min(_WAKE_EVERY_S, due - time.monotonic(), deadline.remaining()))
+        if frame is not None and (event := watch.hear(frame, time.monotonic())) is not None:
+            yield event
         if deadline.has_passed():
             raise _timed_out(job, deadline)
-        if time.monotonic() < due:
+        if time.monotonic() < watch.due(hears=job.listener.hears):
             continue
-        looked = time.monotonic()
+        history_first = watch.look(time.monotonic())
         try:
-            found = _look(job, deadline, history_first=ended or look_at_history)
+            found = _look(job, deadline, history_first=history_first)
         except Unavailable as exc:
             logger.debug("prompt %s: no answer: %s", job.prompt_id, exc)
-            refused_since = (refused_since or looked) if exc.refused else None
-            if refused_since is not None and looked - refused_since > _GONE_AFTER_S:
+            if watch.is_gone(refused=exc.refused):
                 raise _lost(str(exc), exc.zh) from exc
-            pause = min(pause * 1.5, _POLL_SLOWEST_S)
             continue
-        refused_since, look_at_history = None, False
         if isinstance(found, Succeeded):
             return _outputs(found)
         if isinstance(found, (NodeFailed, Interrupted)):
             raise _error(job, found)
-        if found:
-            nowhere_since, pause = None, min(pause * 1.5, _POLL_SLOWEST_S)
-        elif nowhere_since is None:
-            nowhere_since, pause = looked, _GRACE_S
-        elif looked - nowhere_since >= _GRACE_S:
-            raise _vanished(listener, has_started=has_started)
+        if watch.is_nowhere(known=found):
+            raise _vanished(job.listener, has_started=watch.has_started)
 
 
 def _look(job: Job, deadline: Deadline, *, history_first: bool) -> Succeeded | NodeFailed | Interrupted | bool:
@@ -223,7 +165,7 @@ def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
             if attempt == _FETCH_ATTEMPTS:
                 exc.about(job.prompt_id, job.client.base_url)
                 raise
-            time.sleep(min(_POLL_FIRST_S * 2**attempt, deadline.remaining()))
+            time.sleep(min(_FETCH_PAUSE_S * 2**attempt, deadline.remaining()))
         except ComfyError as exc:
             exc.about(job.prompt_id, job.client.base_url)
             raise

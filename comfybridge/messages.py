@@ -40,7 +40,13 @@ class Ended:
     prompt_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """No frame of ComfyUI's, but what is heard last of a socket: it ended, or turned out deaf."""
+
+
 Frame: TypeAlias = QueueSize | Started | Progress | Ended
+Heard: TypeAlias = Frame | Disconnected
 
 
 def read_frame(text: str | bytes) -> Frame | None:

@@ -81,19 +81,12 @@ def check(prompt: Prompt, definitions: Definitions) -> list[Problem]:
 
     ``definitions`` must hold every class of the graph that the server has; a class that is absent counts as missing.
     """
-    problems = [problem for node_id in prompt for problem in _check_node(prompt, definitions, node_id)]
-    if not any(definitions.get(str(node.get("class_type")), {}).get("output_node") for node in prompt.values()):
-        problems.append(
-            Problem(
-                "",
-                "",
-                "",
-                "no_output",
-                "The workflow saves nothing: add a Save Image node.",
-                "工作流没有输出：请添加“保存图像”节点。",
-            )
-        )
-    return problems
+    return list(_check(prompt, definitions))
+
+
+def can_run(prompt: Prompt, definitions: Definitions) -> bool:
+    """Whether ``check`` would find nothing; quicker where it would, since it stops at the first problem."""
+    return next(_check(prompt, definitions), None) is None
 
 
 def explain(refusal: Mapping[str, Any], prompt: Prompt, definitions: Definitions) -> list[Problem]:
@@ -137,6 +130,17 @@ def not_found(what_en: str, what_zh: str, wanted: str, names: Sequence[str]) -> 
         f"{what_en} '{wanted}' is not on the server. Nearest of {len(names)}: {quoted}.",
         f"服务器上没有{what_zh}“{wanted}”。共有 {len(names)} 个，最接近的是：{quoted}。",
     )
+
+
+def _check(prompt: Prompt, definitions: Definitions) -> Iterator[Problem]:
+    for node_id in prompt:
+        yield from _check_node(prompt, definitions, node_id)
+    if not any(definitions.get(str(node.get("class_type")), {}).get("output_node") for node in prompt.values()):
+        english, chinese = (
+            "The workflow saves nothing: add a Save Image node.",
+            "工作流没有输出：请添加“保存图像”节点。",
+        )
+        yield Problem("", "", "", "no_output", english, chinese)
 
 
 def _check_node(prompt: Prompt, definitions: Definitions, node_id: str) -> Iterator[Problem]:

@@ -153,7 +153,7 @@ class Template:
         else:
             fits = any(re.search(pattern, model, re.IGNORECASE) for pattern in self.fits.name)
         changed = dict.fromkeys(self.roles(definitions)["model"], model)
-        return fits and not preflight.check(workflow.fill(self.prompt, changed), definitions)
+        return fits and preflight.can_run(workflow.fill(self.prompt, changed), definitions)
 
     def fill(self, inputs: Inputs, definitions: Definitions) -> tuple[Filled, ...]:
         """Bind the caller's values: one graph, or ``count`` graphs with seeds counting up where it has no batch.

@@ -7,9 +7,10 @@ from typing import Any, TypeAlias
 from comfybridge import generation
 from comfybridge.client import Client
 from comfybridge.generation import Outcome
-from comfybridge.jobs import Event, OutputFile
+from comfybridge.jobs import OutputFile
 from comfybridge.pool import Pool
 from comfybridge.template import Inputs
+from comfybridge.watch import Event
 
 Connect: TypeAlias = Callable[..., Client]
 

@@ -10,8 +10,8 @@ from comfybridge import client as client_module
 from comfybridge import events
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
-from comfybridge.events import Disconnected, Listener
-from comfybridge.messages import Ended, Frame, QueueSize, Started
+from comfybridge.events import Listener
+from comfybridge.messages import Disconnected, Ended, Heard, QueueSize, Started
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import (
     CutWebSockets,
@@ -36,9 +36,9 @@ def submit(client: Client, listener: Listener, deadline: Deadline, prompt_id: st
     listener.expect()
 
 
-def until(listener: Listener, is_last: Callable[[Frame | Disconnected], bool]) -> list[Frame | Disconnected]:
+def until(listener: Listener, is_last: Callable[[Heard], bool]) -> list[Heard]:
     """The frames up to one, at most five seconds long."""
-    frames: list[Frame | Disconnected] = []
+    frames: list[Heard] = []
     end = time.monotonic() + 5
     while time.monotonic() < end:
         frame = listener.wait(0.5)
@@ -49,7 +49,7 @@ def until(listener: Listener, is_last: Callable[[Frame | Disconnected], bool]) -
     raise AssertionError(f"the frame did not come; there were {frames}")
 
 
-def ended(frame: Frame | Disconnected) -> bool:
+def ended(frame: Heard) -> bool:
     return isinstance(frame, Ended)
 
 

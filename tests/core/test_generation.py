@@ -591,7 +591,7 @@ def test_timed_out_says_how_long_it_took(comfyui: Simulator, client: Client) -> 
 def test_slow_file_is_collected_within_what_is_left(
     comfyui: Simulator, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "_POLL_FIRST_S", 0.01)
+    monkeypatch.setattr(jobs, "_FETCH_PAUSE_S", 0.01)
     comfyui.inject(DropConnection(path="/view"), times=2)
 
     assert len(make(client).files) == 1

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from comfybridge import events, jobs
+from comfybridge import events, jobs, watch
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, Rejected, TimedOut, Unavailable
-from comfybridge.jobs import Job, Waiting
+from comfybridge.jobs import Job
 from comfybridge.messages import Output, Progress
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import (
@@ -28,6 +28,7 @@ from comfybridge.simulator.faults import (
     TruncateView,
 )
 from comfybridge.template import Filled
+from comfybridge.watch import Waiting
 from comfybridge.workflow import Prompt
 from tests.core.making import Connect, generate, make, sort
 
@@ -40,10 +41,9 @@ def client(comfyui: Simulator, connect: Connect) -> Client:
 @pytest.fixture
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten the waits that only spare a server's time."""
-    monkeypatch.setattr(jobs, "_LOOK_EVERY_S", 0.2)
-    monkeypatch.setattr(jobs, "_GRACE_S", 0.2)
-    monkeypatch.setattr(jobs, "_POLL_FIRST_S", 0.05)
-    monkeypatch.setattr(jobs, "_POLL_SLOWEST_S", 0.2)
+    monkeypatch.setattr(watch, "_LOOK_EVERY_S", 0.2)
+    monkeypatch.setattr(watch, "_GRACE_S", 0.2)
+    monkeypatch.setattr(watch, "_POLL_SLOWEST_S", 0.2)
     monkeypatch.setattr(events, "_DEAF_AFTER_S", 0.2)
 
 
@@ -464,7 +464,7 @@ class TestCancelledAndLost:
     def test_server_that_stays_away_has_lost_the_job(
         self, comfyui: Simulator, client: Client, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(jobs, "_GONE_AFTER_S", 0.5)
+        monkeypatch.setattr(watch, "_GONE_AFTER_S", 0.5)
         comfyui.hold()
         running = Running(client)
         comfyui.wait_for("running")
@@ -581,8 +581,7 @@ class TestCancel:
     def test_frozen_server_is_given_up_once_for_all_jobs(
         self, comfyui: Simulator, client: Client, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        for name in ("_GRACE_S", "_TAKE_BACK_S"):
-            monkeypatch.setattr(jobs, name, 0.4)
+        monkeypatch.setattr(jobs, "_TAKE_BACK_S", 0.4)
         comfyui.hold(queued=True)
         queued = [jobs.queue(client, filled(graph()), {}, deadline, {}, None) for _ in range(5)]
         comfyui.inject(Delay(path="/queue", seconds=6))
