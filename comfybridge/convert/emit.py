@@ -1,5 +1,6 @@
 """From live nodes to the prompt: subgraphs flattened, wires followed to the nodes that are sent."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
@@ -23,6 +24,11 @@ _FILE_WRITERS = frozenset(
 """Classes whose ``filename_prefix`` may hold ``%…%``."""
 
 
+def now() -> datetime:
+    """The time that ``%date:…%`` stands for, by the local clock."""
+    return datetime.now().astimezone()
+
+
 class Emitter:
     """Emits the loaded graphs, the root last. ``honours_instances`` lets a muted subgraph take its inside along."""
 
@@ -41,7 +47,7 @@ class Emitter:
         self._choose = choose
         self._repair = repair
         self._honours_instances = honours_instances
-        self._now = datetime.now().astimezone()
+        self._now = now()
 
     def prompt(self) -> dict[str, dict[str, Any]]:
         for graph in self._graphs:
@@ -99,11 +105,12 @@ class Emitter:
 
     def _refuse_unknown(self, nodes: Sequence[tuple[Scope, LiveNode]]) -> None:
         unknown = [(scope, node) for scope, node in nodes if node.definition is None]
-        wired = {link.origin for graph in self._graphs for link in graph.links.values()}
         needed: list[str] = []
         for scope, node in unknown:
             pack = _pack(node)
-            if node.id in wired or any(each.link for each in node.inputs):
+            if any(link.origin == node.id for link in scope.graph.links.values()) or any(
+                each.link for each in node.inputs
+            ):
                 needed.append(f"{node.type} ({scope.id_of(node)}{', ' + pack if pack else ''})")
                 continue
             self._warn(
@@ -205,23 +212,25 @@ def _primitive(graph: LiveGraph, wired: LiveInput) -> LiveNode | None:
 
 def _stepped(widget: Widget, value: Any) -> Any:
     """A number as the widget rounds it when it is set by hand: FLOAT to the shown digits, INT to its step."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) >= 2**53:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not abs(value) < 2**53:
         return value
     config, kind = widget.declared.config, widget.declared.type
     step = config.get("step")
-    step = step if isinstance(step, (int, float)) and step > 0 else {"INT": 1, "FLOAT": 0.5}.get(kind, 0)
-    if kind == "INT" and isinstance(step, (int, float)) and step:
-        low = config.get("min")
-        shift = low % step if isinstance(low, (int, float)) else 0
-        return int((value - shift) / step + 0.5) * step + shift if value >= 0 else value
-    if kind != "FLOAT" or config.get("round") is False:
-        return value
-    digits = max(0, -Decimal(repr(step)).adjusted())
+    step = step if isinstance(step, (int, float)) and step > 0 else (0.5 if kind == "FLOAT" else 1)
+    low, high = (config.get(name) for name in ("min", "max"))
+    if kind == "INT":
+        shift = math.fmod(low, step) if isinstance(low, (int, float)) else 0
+        return int(math.floor((value - shift) / step + 0.5) * step + shift)
     unit = config.get("round")
-    fine = (
-        round(value / unit) * unit if isinstance(unit, (int, float)) and not isinstance(unit, bool) and unit else value
-    )
-    return float(Decimal(fine).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+    if kind != "FLOAT" or unit is False:
+        return value
+    digits = min(max(0, -Decimal(repr(step)).adjusted()), 15)
+    fine = value
+    if isinstance(unit, (int, float)) and unit is not True and unit > 0:
+        fine = math.floor(value / unit + 0.5) * unit
+    rounded = float(Decimal(fine).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP))
+    rounded = max(rounded, low) if isinstance(low, (int, float)) else rounded
+    return min(rounded, high) if isinstance(high, (int, float)) else rounded
 
 
 def _file(value: Any) -> Any:

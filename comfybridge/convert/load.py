@@ -18,6 +18,7 @@ from comfybridge.convert.widgets import (
     fits,
     has_widget,
     make_widgets,
+    places,
 )
 from comfybridge.errors import InvalidInput
 from comfybridge.workflow import Definitions
@@ -121,7 +122,7 @@ class Loader:
             return self._instance(node, self._subgraph(node.type, self._saved.subgraphs[node.type]))
         group = group_of(node.type, self._saved.groups)
         if group is not None:
-            definition, instance = as_subgraph(node, group, self._slot_count)
+            definition, instance = as_subgraph(node, group, self._places)
             return self._instance(instance, self._subgraph(f"{node.type} {node.id}", definition))
         definition_ = self._definitions.get(node.type)
         virtual = packs.is_virtual(node.type, is_known=definition_ is not None)
@@ -135,14 +136,8 @@ class Loader:
             self._inputs[class_type] = declared_inputs(self._definitions.get(class_type, {}))
         return self._inputs[class_type]
 
-    def _slot_count(self, class_type: str, values: list[Any]) -> int:
-        """How many of the values belong to a node of this class, when several nodes share a list."""
-        del values
-        return sum(
-            1 + (each.config.get("control_after_generate") is not None or each.name in ("seed", "noise_seed"))
-            for each in self._declared(class_type)
-            if has_widget(each, ())
-        )
+    def _places(self, class_type: str) -> list[tuple[str, int]]:
+        return [(each.name, places(each)) for each in self._declared(class_type) if has_widget(each, ())]
 
     def _known(self, node: SavedNode, definition: Mapping[str, Any]) -> LiveNode:
         declared = self._declared(node.type)
@@ -155,8 +150,8 @@ class Loader:
         if repaired:
             self._warn(
                 *(node.id, live.title, "", "shifted_values"),
-                "its saved values do not fit its inputs one by one; they were put in their places.",
-                "保存的参数值与输入错位，已自动对齐。",
+                "ComfyUI's window would give its saved values to the wrong inputs; they were put in their places.",
+                "ComfyUI 网页会把保存的参数值放错位置，已自动对齐。",
             )
         return live
 

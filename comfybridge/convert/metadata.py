@@ -39,6 +39,8 @@ def _png(data: bytes) -> Texts:
         kind, body = data[at + 4 : at + 8], data[at + 8 : at + 8 + size]
         at += 12 + size
         name, _, rest = body.partition(b"\0")
+        if kind != b"eXIf" and name.lower() not in (b"prompt", b"workflow"):
+            continue
         if kind == b"tEXt":
             yield name.decode("latin-1"), _decoded(rest)
         elif kind == b"zTXt":

@@ -117,7 +117,9 @@ def make_widgets(
     """The node's widgets with the saved values in them, and whether these had to be put right."""
     with_widget = [declared for declared in inputs if has_widget(declared, marked)]
     if isinstance(values, Mapping):
-        return _by_name(with_widget, values) if repair or class_type.startswith("VHS_") else ({}, False)
+        # The video helpers save so, and their own script reads it; ComfyUI itself sends nothing then.
+        is_custom = class_type.startswith("VHS_")
+        return (_by_name(with_widget, values), not is_custom) if repair or is_custom else ({}, False)
     given = list(sequence(values))
     slots = list(_slots(with_widget, inputs))
     given = _without_forced(inputs, marked, slots, given)
@@ -151,6 +153,11 @@ def _slots_of(declared: Declared) -> Iterator[_Slot]:
     if control and declared.type in ("INT", "FLOAT", "COMBO"):
         for _ in range(2 if declared.type == "COMBO" else 1):
             yield _Slot(Declared("control_after_generate", "COMBO", {}), control=True)
+
+
+def places(declared: Declared) -> int:
+    """How many values a widget takes of ``widgets_values``."""
+    return sum(1 for _ in _slots_of(declared))
 
 
 def dynamic_inputs(declared: Declared, value: Any) -> list[Declared]:
@@ -207,8 +214,7 @@ def as_double(value: Any) -> Any:
         return value
 
 
-def _by_name(with_widget: Sequence[Declared], values: Mapping[str, Any]) -> tuple[dict[str, Widget], bool]:
-    """Values that were saved by name, as the video helpers do."""
+def _by_name(with_widget: Sequence[Declared], values: Mapping[str, Any]) -> dict[str, Widget]:
     widgets: dict[str, Widget] = {}
     waiting = deque(with_widget)
     while waiting:
@@ -219,7 +225,7 @@ def _by_name(with_widget: Sequence[Declared], values: Mapping[str, Any]) -> tupl
         if declared.type == DYNAMIC_COMBO:
             inner = [each for each in dynamic_inputs(declared, value) if has_widget(each, ())]
             waiting.extendleft(reversed(inner))
-    return widgets, True
+    return widgets
 
 
 def _without_forced(
