@@ -49,10 +49,14 @@ class Wires:
         self._honours_instances = honours_instances
 
     def source(self, scope: Scope, node: LiveNode, number: int) -> Source | Literal | None:
-        """Follow a wire to the node that is sent; ``None`` for a dead end, where a widget's own value stands."""
+        """Follow a wire to the node that is sent; ``None`` for a dead end, where a widget's own value stands.
+
+        On its way out of subgraphs a wire passes the widgets of their instances: the outermost one stands at the end.
+        """
         wanted = node.inputs[number].type
         start = (scope, node, node.inputs[number])
         seen: set[tuple[str, str, int]] = set()
+        shown: Literal | None = None
         while True:
             place = (scope.path, node.id, number)
             if place in seen:
@@ -60,26 +64,24 @@ class Wires:
             seen.add(place)
             link_id = node.inputs[number].link
             if link_id is None:
-                return None
+                return shown
             link = scope.graph.links.get(link_id)
             if link is None:
                 link = self._relinked(start, scope, node, number)
                 if link is None:
-                    return None
+                    return shown
             if link.origin == ENTRY:
                 outer = scope.node
                 if outer is None or scope.parent is None or link.origin_slot not in range(len(outer.inputs)):
                     self._lost(start, f"input {link.origin_slot} of a subgraph")
-                    return None
-                node, number = outer, link.origin_slot
-                scope = scope.parent
-                if node.inputs[number].link is None:
-                    widget = node.widgets.get(node.inputs[number].name)
-                    return Literal(widget.value) if widget is not None else None
+                    return shown
+                scope, node, number = scope.parent, outer, link.origin_slot
+                widget = node.widgets.get(node.inputs[number].name)
+                shown = Literal(widget.value) if widget is not None else shown
                 continue
             step = self._behind(start, scope, (link.origin, link.origin_slot), wanted)
             if step is None or isinstance(step, Source):
-                return step
+                return step or shown
             before = node
             scope, node, number = step
             if node.mode == BYPASSED and node is not before and not _passes(node):
