@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
+from comfybridge import preflight
 from comfybridge.client import Client
 from comfybridge.convert import Conversion, class_types, convert, read_saved
 from comfybridge.deadline import Deadline
@@ -99,7 +100,15 @@ def _definitions(options: argparse.Namespace) -> Iterator[Lookup]:
 
 def _converted(path: Path, lookup: Lookup, *, repair: bool) -> Conversion:
     saved = read_saved(path.read_bytes())
-    return convert(saved, lookup(sorted(class_types(saved))), repair=repair)
+    wanted = class_types(saved)
+    definitions = lookup(sorted(wanted))
+    if absent := wanted - definitions.keys():
+        definitions = {**definitions, **lookup(sorted(absent), refresh=True)}
+    conversion = convert(saved, definitions, repair=repair)
+    if old := preflight.outdated(conversion.prompt, definitions):
+        # A model or a pack may have been installed since.
+        conversion = convert(saved, {**definitions, **lookup(sorted(old), refresh=True)}, repair=repair)
+    return conversion
 
 
 def _deliver(path: Path, conversion: Conversion, folder: Path | None) -> None:

@@ -37,7 +37,7 @@ def declare(required: Mapping[str, Any], output: Sequence[str], *, is_output: bo
     }
 
 
-def node(node_id: int, class_type: str, *values: Any, mode: int = 0, **wires: Any) -> Json:
+def node(node_id: int, class_type: str, *values: Any, mode: Any = 0, **wires: Any) -> Json:
     """A node as the front end saves it; ``wires`` are its inputs: a link's number, or a pair of it and a type."""
     inputs = []
     for name, wire in wires.items():
