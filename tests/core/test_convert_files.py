@@ -189,7 +189,7 @@ class TestNothingElseComesOut:
                 case 0:
                     del holder[path[-1]]
                 case 1:
-                    holder[path[-1]] = junk
+                    holder[path[-1]] = json.loads(json.dumps(junk))
                 case _:
                     holder[path[-1]] = chooser.choice([-10, "-20", 0, 1, 4, 2**70, "", [], {}, None, "*"])
 
