@@ -307,22 +307,27 @@ def _proxies(value: Any) -> list[tuple[str, str]]:
 
 
 def _send_everywhere(graph: LiveGraph) -> None:
-    """Wire what the Anything Everywhere nodes get to the open inputs of that type."""
-    sources: dict[str, Link] = {}
+    """Wire what the Anything Everywhere nodes get to the open inputs that they mean; the choosiest goes first."""
+    senders: list[tuple[str, str, str, Link]] = []
     for node in graph.nodes.values():
-        if (node.type not in packs.EVERYWHERE and node.type != packs.SEED_EVERYWHERE) or node.mode in (MUTED, BYPASSED):
+        if node.type not in packs.EVERYWHERE or node.mode in (MUTED, BYPASSED):
             continue
-        for wired in node.inputs:
+        for number, wired in enumerate(node.inputs):
             link = graph.links.get(wired.link or "")
             origin = graph.nodes.get(link.origin) if link is not None else None
-            if link is not None and origin is not None and 0 <= link.origin_slot < len(origin.outputs):
-                sources.setdefault(origin.outputs[link.origin_slot], link)
-    for node in graph.nodes.values() if sources else ():
+            meant = packs.receivers(node.type, node.saved.values, number)
+            if link is None or origin is None or meant is None or link.origin_slot not in range(len(origin.outputs)):
+                continue
+            senders.append((origin.outputs[link.origin_slot], *meant, link))
+    senders.sort(key=lambda sender: not (sender[1] or sender[2]))
+    for node in graph.nodes.values() if senders else ():
         if node.virtual and node.graph is None:
             continue
         for number, wired in enumerate(node.inputs):
-            if wired.link is None and node.widget_of(wired) is None and wired.type in sources:
-                link = sources[wired.type]
-                if link.origin != node.id:
+            if wired.link is not None or node.widget_of(wired) is not None:
+                continue
+            for sent, title, name, link in senders:
+                if wired.type == sent and title in node.title and name in wired.name and link.origin != node.id:
                     wired.link = f"everywhere {node.id} {number}"
                     graph.links[wired.link] = Link(link.origin, link.origin_slot, node.id, number)
+                    break

@@ -1,5 +1,6 @@
 """Nodes that live in the browser only: ComfyUI's own and those of packs that many people use."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,15 +9,12 @@ NOTES = frozenset(
         *("Note", "MarkdownNote", "Label (rgthree)", "Bookmark (rgthree)", "Node Collector (rgthree)"),
         *("Fast Groups Muter (rgthree)", "Fast Groups Bypasser (rgthree)", "Fast Muter (rgthree)"),
         *("Fast Bypasser (rgthree)", "Fast Actions Button (rgthree)", "Mute / Bypass Relay (rgthree)"),
-        *("Mute / Bypass Repeater (rgthree)", "Random Unmuter (rgthree)", "Fast Groups Toggler (rgthree)"),
-        *("workflow-info", "StickyNote", "LayerUtility: Note", "GroupExecutorNote"),
+        *("Mute / Bypass Repeater (rgthree)", "Random Unmuter (rgthree)"),
     )
 )
 """Send nothing and pass nothing on."""
 
-PASSING = frozenset(
-    ("Reroute", "Reroute (rgthree)", "ReroutePrimitive|pysssss", "RerouteTextForCLIPTextEncode|pysssss")
-)
+PASSING = frozenset(("Reroute", "Reroute (rgthree)"))
 """Pass their first input on."""
 
 SETTERS = frozenset(("SetNode", "easy setNode"))
@@ -24,12 +22,11 @@ GETTERS = frozenset(("GetNode", "easy getNode"))
 """A getter passes on what the setter of the same name is wired to."""
 
 EVERYWHERE = frozenset(("Anything Everywhere", "Anything Everywhere3", "Anything Everywhere?", "Prompts Everywhere"))
-SEED_EVERYWHERE = "Seed Everywhere"
-"""Wire what they get to every open input of that type."""
+"""Wire what they get to the open inputs of that type."""
 
 PRIMITIVE = "PrimitiveNode"
 
-_NEVER_SENT = NOTES | EVERYWHERE | {PRIMITIVE, SEED_EVERYWHERE, "Reroute"}
+_NEVER_SENT = NOTES | EVERYWHERE | {PRIMITIVE, "Reroute"}
 
 _LORA_LOADER = "Power Lora Loader (rgthree)"
 
@@ -59,3 +56,19 @@ def wire_name(values: Any) -> str | None:
     """The name under which a setter and its getters meet."""
     first = values[0] if isinstance(values, list) and values else None
     return first if isinstance(first, str) and first else None
+
+
+def receivers(class_type: str, values: Any, number: int) -> tuple[str, str] | None:
+    """What the title of a receiving node and the name of its input must hold, for one input of an everywhere node.
+
+    Its filters are regular expressions; only plain words are read here, and ``None`` stands for any other.
+    """
+    if class_type == "Prompts Everywhere":
+        return "", ("pos", "neg")[min(number, 1)]
+    if class_type != "Anything Everywhere?":
+        return "", ""
+    filters = ["" if each in (None, ".*") else str(each) for each in (values if isinstance(values, list) else [])]
+    title, name, *others = [*filters, "", ""]
+    if any(others) or not all(re.fullmatch(r"[\w ]*", each) for each in (title, name)):
+        return None
+    return title, name

@@ -433,6 +433,37 @@ class TestPacks:
         assert inputs_of(conversion, "3") == {"vae": ["1", 2]}
         assert "2" not in conversion.prompt
 
+    def test_prompts_everywhere_tells_positive_from_negative(self, definitions: Definitions) -> None:
+        encoders = [{**node(number, "CLIPTextEncode", "x"), "outputs": [{"type": "CONDITIONING"}]} for number in (1, 2)]
+        workflow = graph(
+            *encoders,
+            node(3, "Prompts Everywhere", first=1, second=2),
+            node(4, "KSampler"),
+            links=[(1, 1, 0, 3, 0), (2, 2, 0, 3, 1)],
+        )
+
+        inputs = inputs_of(convert(workflow, definitions), "4")
+
+        assert (inputs["positive"], inputs["negative"]) == (["1", 0], ["2", 0])
+
+    @pytest.mark.parametrize(
+        ("title", "is_wired"), [(".*", True), ("Decode", True), ("Sampler", False), ("(a+)+", False)]
+    )
+    def test_a_filter_of_anything_everywhere_keeps_to_its_titles(
+        self, title: str, definitions: Definitions, *, is_wired: bool
+    ) -> None:
+        workflow = graph(
+            {
+                **node(1, "CheckpointLoaderSimple", "a"),
+                "outputs": [{"type": kind} for kind in ("MODEL", "CLIP", "VAE")],
+            },
+            node(2, "Anything Everywhere?", title, ".*", anything=1),
+            node(3, "VAEDecode"),
+            links=[(1, 1, 2, 2, 0)],
+        )
+
+        assert bool(inputs_of(convert(workflow, definitions), "3")) == is_wired
+
 
 class TestRefusals:
     @pytest.mark.parametrize("workflow", [None, 5, "x", [], [{}], {"a": 1}, {"prompt": 5}, {"prompt": {"a": []}}])
