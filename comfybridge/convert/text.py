@@ -5,9 +5,13 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, TypeAlias
 
+from comfybridge.errors import InvalidInput
+
 Choose: TypeAlias = Callable[[Sequence[str]], str]
 Lookup: TypeAlias = Callable[[str, str], Any]
 """Node name and widget name -> the widget's value; LookupError where there is none."""
+
+_DEEPEST = 50
 
 _COMMENT = re.compile(r"/\*.*?\*/|//[^\n\r\u2028\u2029]*", re.DOTALL)
 _ESCAPED = re.compile(r"\\([{}|])")
@@ -16,11 +20,15 @@ _DATE_PART = re.compile(r"dd?|MM?|hh?|mm?|ss?|y{2,4}")
 _NOT_IN_FILENAMES = re.compile(r'[/?<>\\:*|"\x00-\x1f\x7f]')
 
 
-def dynamic_prompt(text: str, choose: Choose) -> str:
+def dynamic_prompt(text: str, choose: Choose, *, depth: int = 0) -> str:
     """Strip comments and replace every ``{a|b}`` by one of its options; ``\\{`` stands for a brace.
 
     Comments go first, so that everything behind ``//`` is lost, in ``http://`` too: so does ComfyUI.
     """
+    if depth > _DEEPEST:
+        raise InvalidInput(
+            f"A prompt has braces nested more than {_DEEPEST} deep.", f"提示词中的花括号嵌套超过 {_DEEPEST} 层。"
+        )
     text = _COMMENT.sub("", text)
     parts: list[str] = []
     at = 0
@@ -31,7 +39,7 @@ def dynamic_prompt(text: str, choose: Choose) -> str:
                 at += 2
             case "{":
                 options, at = _options(text, at + 1)
-                parts.append(dynamic_prompt(choose(options), choose))
+                parts.append(dynamic_prompt(choose(options), choose, depth=depth + 1))
             case letter:
                 parts.append(letter)
                 at += 1

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -527,7 +528,7 @@ class TestRefusals:
             convert(workflow, definitions)
 
     def test_braces_without_end(self, definitions: Definitions) -> None:
-        with pytest.raises(InvalidInput, match="nested too deeply"):
+        with pytest.raises(InvalidInput, match="braces nested more than 50 deep"):
             convert(graph(node(1, "CLIPTextEncode", "{" * 5000)), definitions)
 
     def test_the_arguments_are_left_alone(self, definitions: Definitions) -> None:
@@ -537,3 +538,43 @@ class TestRefusals:
         convert(pair.workflow, definitions)
 
         assert json.dumps(pair.workflow) == before
+
+
+class TestTexts:
+    @pytest.mark.parametrize(
+        ("text", "sent"),
+        [
+            ("a {x|y} b", "a x b"),
+            ("{a {b|c}|d}", "a b"),
+            (r"\{x\|y\}", "{x|y}"),
+            ("see http://x", "see http:"),
+            ("one /* two\nthree */ four", "one  four"),
+            ("{open|end", "open"),
+            ("{}", ""),
+            ("tail \\", "tail \\"),
+        ],
+    )
+    def test_choices_and_comments(self, text: str, sent: str, definitions: Definitions) -> None:
+        conversion = convert(graph(node(1, "CLIPTextEncode", text)), definitions, choose=lambda options: options[0])
+
+        assert inputs_of(conversion, "1") == {"text": sent}
+
+    @pytest.mark.parametrize(
+        ("prefix", "sent"),
+        [
+            ("%EmptyImage.width%x%Named.height%", "64x32"),
+            ("%date:yyyy-MM-dd_hhmmss%/%date:yy%", "2026-11-09_070503/26"),
+            ("%Nope.x%%width%", "%Nope.x%%width%"),
+            ("%Line.text%", "a_b_c"),
+        ],
+    )
+    def test_names_of_files(
+        self, prefix: str, sent: str, definitions: Definitions, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("comfybridge.convert.emit.now", lambda: datetime(2026, 11, 9, 7, 5, 3, tzinfo=UTC))
+        named = {**node(2, "EmptyLatentImage", 16, 32.0, 1), "title": "Named"}
+        workflow = graph(
+            node(1, "EmptyImage", *SIZE, 0), named, node(3, "Line", "a/b:c"), node(4, "SaveImage", prefix, images=None)
+        )
+
+        assert inputs_of(convert(workflow, definitions), "4") == {"filename_prefix": sent}
