@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import counting, crowd, floor, memory, plugins, starts, timing
+from bench import conversion, counting, crowd, floor, memory, plugins, starts, timing
 from bench.counting import Counting, Counts
 from bench.plugins import Case
 from bench.server import Server, queue_foreign, wait_until_idle
@@ -42,6 +42,7 @@ class Run:
         Raises:
             CallError: where a part had nothing to go on with.
         """
+        yield conversion.measure()
         yield self._starts()
         with Server(0.0) as server:
             case = plugins.prepare(server.url, _SIMULATED, self.folder / "floor")
@@ -62,6 +63,7 @@ class Run:
         Raises:
             CallError: as above.
         """
+        yield conversion.measure()
         yield self._starts()
         case = plugins.prepare(base_url, _SMALLEST, self.folder / "floor")
         yield self._memory(case, base_url)

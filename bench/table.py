@@ -11,6 +11,7 @@ _UNITS = {
     "s": (1.0, "{:,.2f}"),
     "MiB": (1 / 2**20, "{:,.1f}"),
     "bytes": (1.0, "{:,.0f}"),
+    "%": (100.0, "{:,.1f}"),
     "": (1.0, "{:,.4g}"),
 }
 """Factor from the base unit (seconds, bytes, pieces), and format."""
@@ -117,7 +118,7 @@ def _cells(row: Row) -> tuple[str, ...]:
         _figure(row.other, row.unit),
         f"{row.ratio:.2f}" if row.ratio is not None else "",
         interval,
-        _aim(row.aim),
+        _aim(row),
         verdict,
     )
 
@@ -127,10 +128,13 @@ def _figure(value: float | None, unit: str) -> str:
     return form.format(value * factor) if value is not None else "-"
 
 
-def _aim(aim: Aim | None) -> str:
-    if aim is None:
+def _aim(row: Row) -> str:
+    if row.aim is None:
         return ""
-    return f"<= {aim.limit:g} x" if aim.of_ratio else f"<= {aim.limit:g}"
+    if row.aim.of_ratio:
+        return f"<= {row.aim.limit:g} x"
+    factor, _ = _UNITS[row.unit]
+    return f"<= {row.aim.limit * factor:g}"
 
 
 def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:

@@ -76,6 +76,19 @@ def options(definitions: Definitions, class_type: str, name: str) -> list[str] |
     return None
 
 
+def outdated(prompt: Prompt, definitions: Definitions) -> frozenset[str]:
+    """The classes whose definitions lack a value of the prompt, and those that are absent: worth another fetch."""
+    return frozenset(
+        class_type
+        for node in prompt.values()
+        if (class_type := str(node.get("class_type"))) not in definitions
+        or any(
+            isinstance(value, str) and value not in (options(definitions, class_type, name) or (value,))
+            for name, value in (node.get("inputs") or {}).items()
+        )
+    )
+
+
 def check(prompt: Prompt, definitions: Definitions) -> list[Problem]:
     """Look for everything that would make this server refuse the graph, all of it at once.
 
