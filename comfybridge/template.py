@@ -121,13 +121,14 @@ class Template:
 
     def roles(self, definitions: Definitions) -> Roles:
         """The traced roles, with the sidecar's ``bindings`` instead of the traced ones."""
-        # All that the definitions tell a trace is which nodes are outputs.
+        # What the definitions tell a trace of a template's nodes hangs on which of them the server has.
         outputs = workflow.output_nodes(self.prompt, definitions)
-        if outputs not in self._roles:
+        known = (*outputs, *sorted(self.class_types() & set(definitions)))
+        if known not in self._roles:
             traced = workflow.trace(self.prompt, definitions)
             bound = {role: (_parse_ref(ref),) for role, ref in self.bindings.items()}
-            self._roles[outputs] = dataclasses.replace(traced, inputs={**traced.inputs, **bound})
-        return self._roles[outputs]
+            self._roles[known] = dataclasses.replace(traced, inputs={**traced.inputs, **bound})
+        return self._roles[known]
 
     def model_names(self, definitions: Definitions) -> list[str]:
         """The files that the server offers to this template's model loader."""
@@ -181,8 +182,7 @@ class Template:
         filled: list[Filled] = []
         for run in range(1 if batched else inputs.count):
             values["seed"] = (seed + run) % (MAX_SEED + 1)
-            refs = {ref: value for role, value in values.items() for ref in roles[role]}
-            graph = workflow.fill(prompt, refs)
+            graph = workflow.fill(prompt, workflow.assign(prompt, roles, values))
             filled.append(
                 Filled(
                     prompt=graph,
@@ -295,7 +295,7 @@ def _check_roles(sidecar: Mapping[str, Any], prompt: Prompt) -> None:
 
 def _parse_ref(ref: str) -> InputRef:
     """``57:27.text`` names the input ``text`` of the node ``57:27``."""
-    node_id, _, name = ref.rpartition(".")
+    node_id, _, name = ref.partition(".")
     return InputRef(node_id, name)
 
 
