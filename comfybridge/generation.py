@@ -129,7 +129,9 @@ def choose(
     if name != AUTO:
         return templates[0], inputs, definitions
     for candidate in templates:
-        if inputs.model is None and not preflight.check(candidate.prompt, definitions):
+        if inputs.model is None and not preflight.check(
+            preflight.repair(candidate.prompt, definitions).prompt, definitions
+        ):
             return candidate, inputs, definitions
     looks = 0
     for candidate in templates:

@@ -380,7 +380,7 @@ def _by_half_a_title(
 
 
 def _setting_nodes(graph: Graph, sampler: str) -> list[str]:
-    """The sampler and the nodes that hold its settings: guider, noise, sampler object, sigmas, and those behind them."""
+    """The sampler and the nodes that hold its settings: guider, noise, sampler, sigmas, and those behind them."""
     nodes = [sampler]
     for name in _SETTINGS:
         link = source(graph, graph.linked(sampler, (name,)))
