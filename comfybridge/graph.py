@@ -77,7 +77,8 @@ class Graph:
         return str(node.get("class_type", "")) if isinstance(node, Mapping) else ""
 
     def definition(self, node_id: str) -> Mapping[str, Any]:
-        return self.definitions.get(self.class_type(node_id)) or {}
+        definition = self.definitions.get(self.class_type(node_id))
+        return definition if isinstance(definition, Mapping) else {}
 
     def links(self, node_id: str) -> dict[str, Link]:
         """The inputs that are wired to a node of the graph."""
@@ -164,6 +165,6 @@ def class_types(prompt: Prompt) -> frozenset[str]:
 def _is_output(graph: Graph, node_id: str) -> bool:
     class_type = graph.class_type(node_id)
     definition = graph.definitions.get(class_type)
-    if definition is None:
+    if not isinstance(definition, Mapping):
         return class_type.startswith(("Save", "Preview"))
     return bool(definition.get("output_node"))

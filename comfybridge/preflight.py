@@ -174,12 +174,12 @@ def _check_node(graph: Graph, node_id: str, *, has_key: bool) -> Iterator[Proble
             "the node calls a paid service and needs a comfy.org key.",
             "该节点调用付费服务，需要 comfy.org 密钥。",
         )
-    required = (definition.get("input") or {}).get("required") or {}
-    for name in required:
+    declared = definition.get("input")
+    required = declared.get("required") if isinstance(declared, Mapping) else None
+    for name in required or ():
         # Some inputs are there only as parts, images.image0 and so on.
-        if not any(given == name or given.startswith(f"{name}.") for given in inputs) and _must_be_given(
-            required[name]
-        ):
+        is_given = any(given == name or given.startswith(f"{name}.") for given in inputs)
+        if not is_given and _must_be_given(input_spec(definition, name)):
             yield _problem(graph, node_id, name, "required_input_missing", *_words("required_input_missing", name=name))
     for name, value in inputs.items():
         link = as_link(value)
@@ -196,9 +196,9 @@ def _check_node(graph: Graph, node_id: str, *, has_key: bool) -> Iterator[Proble
             )
 
 
-def _must_be_given(spec: Any) -> bool:
+def _must_be_given(spec: list[Any]) -> bool:
     """Whether an input has to be there; a growing one may begin with none."""
-    if not isinstance(spec, list) or not spec or spec[0] != "COMFY_AUTOGROW_V3":
+    if not spec or spec[0] != "COMFY_AUTOGROW_V3":
         return True
     template = spec_options(spec).get("template")
     return bool(template.get("min", 0)) if isinstance(template, Mapping) else True

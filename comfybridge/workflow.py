@@ -1,5 +1,6 @@
 """A workflow's graph and what its inputs mean: trace them, set them by role, insert LoRAs. Pure."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,16 +38,20 @@ def assign(prompt: Prompt, roles: Roles, values: Mapping[str, Any]) -> dict[Inpu
     proportion to a role follow it, and of a text that holds a placeholder only that is replaced.
     """
     assigned: dict[InputRef, Any] = {}
+    told: dict[InputRef, dict[str, Any]] = {}
     for role, value in values.items():
         refs = roles[role] or roles.named.get(role, ())
         each = value if isinstance(value, list | tuple) and role in (*FILES, "loras") else [value] * len(refs)
         for ref, one in zip(refs, each, strict=False):
             token = roles.placeholders.get((role, ref))
-            now = assigned.get(ref, _value(prompt, ref))
-            assigned[ref] = now.replace(token, str(one)) if token and now != token else one
+            if token is None:
+                assigned[ref] = one
+            else:
+                told.setdefault(ref, {})[token] = one
         for ref in roles.scales.get(role, ()):
             assigned[ref] = _in_proportion(_value(prompt, ref), _value(prompt, refs[0]), value, is_size=role != "steps")
-    return assigned
+    replaced = {ref: _replaced(_value(prompt, ref), tokens) for ref, tokens in told.items()}
+    return {**replaced, **assigned}
 
 
 def add_loras(prompt: Prompt, roles: Roles, loras: Sequence[Lora]) -> dict[str, dict[str, Any]]:
@@ -88,9 +93,16 @@ def _value(prompt: Prompt, ref: InputRef) -> Any:
     return prompt[ref.node_id]["inputs"][ref.input]
 
 
+def _replaced(text: str, tokens: Mapping[str, Any]) -> Any:
+    """The text with its placeholders replaced all at once: what looks like one in a value stays as it is."""
+    if text in tokens:
+        return tokens[text]
+    return re.sub("|".join(map(re.escape, tokens)), lambda match: str(tokens[match[0]]), text)
+
+
 def _in_proportion(now: Any, base: Any, value: Any, *, is_size: bool) -> Any:
     """What becomes of a number when the one it belongs to goes from ``base`` to ``value``."""
-    if not base or value == base or not isinstance(value, int):
+    if not all(isinstance(number, int) for number in (now, base, value)) or not base or value == base:
         return now
     if is_size:
         return round(now * value / base / _SIZE_GRID) * _SIZE_GRID
