@@ -5,7 +5,7 @@ A graph maps node ids to ``{"class_type", "inputs", "_meta"}``; ids are strings 
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeAlias
 
 Prompt: TypeAlias = Mapping[str, Mapping[str, Any]]
@@ -66,6 +66,7 @@ class Graph:
 
     prompt: Prompt
     definitions: Definitions
+    _links: dict[str, dict[str, Link]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def inputs(self, node_id: str) -> Mapping[str, Any]:
         node = self.prompt.get(node_id)
@@ -82,8 +83,11 @@ class Graph:
 
     def links(self, node_id: str) -> dict[str, Link]:
         """The inputs that are wired to a node of the graph."""
-        wired = ((name, as_link(value)) for name, value in self.inputs(node_id).items())
-        return {name: link for name, link in wired if link is not None and link.node_id in self.prompt}
+        if node_id not in self._links:
+            wired = ((name, as_link(value)) for name, value in self.inputs(node_id).items())
+            inside = {name: link for name, link in wired if link is not None and link.node_id in self.prompt}
+            self._links[node_id] = inside
+        return self._links[node_id]
 
     def linked(self, node_id: str, names: Iterable[str]) -> Link | None:
         """The first of the named inputs that is wired to a node of the graph."""
