@@ -158,7 +158,7 @@ def trace(prompt: Prompt, definitions: Definitions) -> Roles:
         else:
             found["model"] = settable(graph, main.node_id, NAMES["model"])
         clip = _clip_source(graph, stages)
-    _trace_files(graph, used, found)
+    _trace_files(graph, used, found, notes)
     found["loras"] = [ref for node_id in used for ref in _loras(graph, node_id)]
     marked = marks.read(graph, used)
     for role, refs in marked.roles.items():
@@ -227,6 +227,8 @@ def _main(graph: Graph, stages: Sequence[_Stage], outputs: Iterable[str]) -> _St
     A first stage without a text is an auxiliary one, such as a depth estimate for a ControlNet.
     """
     with_text = [stage for stage in stages if stage.encoders[0]]
+    # A sampler has the settings; what takes a prompt itself beside one only prepares or goes on.
+    with_text = [stage for stage in with_text if stage.encoders[0] != (stage.node_id,)] or with_text
     for output in sorted(outputs, key=lambda node_id: graph.class_type(node_id).startswith("Preview")):
         behind = graph.upstream([output])
         first = next((stage for stage in with_text if stage.node_id in behind), None)
@@ -345,7 +347,7 @@ def _is_whole(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _trace_files(graph: Graph, used: Sequence[str], found: dict[str, list[InputRef]]) -> None:
+def _trace_files(graph: Graph, used: Sequence[str], found: dict[str, list[InputRef]], notes: list[Note]) -> None:
     """The uploaded files; a picture of which only the mask is used is a mask."""
     taken: dict[str, set[int]] = {}
     for node_id in used:
@@ -359,6 +361,10 @@ def _trace_files(graph: Graph, used: Sequence[str], found: dict[str, list[InputR
         kinds = {names[output] for output in taken.get(node_id, ()) if 0 <= output < len(names)}
         for role, ref in uploads(graph, node_id):
             found["masks" if role == "images" and kinds == {"MASK"} else role].append(ref)
+            if role == "images" and kinds == {"IMAGE", "MASK"}:
+                where = f"{node_id} ({title(graph.prompt, node_id)})"
+                english = f"it is the transparent part of the picture in node {where}"
+                notes.append(Note("masks", english, f"取自节点 {where} 中图片的透明部分"))
 
 
 def _loras(graph: Graph, node_id: str) -> Iterator[InputRef]:

@@ -273,6 +273,39 @@ class TestStages:
 
         assert places(workflow.trace(prompt, {}), "steps") == ["sampler.steps"]
 
+    def test_sampler_is_the_main_one_beside_a_paid_service(self) -> None:
+        service = node("Paid", prompt="a sketch", seed=3, model="m")
+        prompt = text_to_image(
+            service=service,
+            size=node("VAEEncode", pixels=["service", 0], vae=["loader", 2]),
+        )
+
+        roles = workflow.trace(
+            prompt, {"Paid": {"output": ["IMAGE"], "api_node": True}, "SaveImage": {"output_node": True}}
+        )
+
+        assert (places(roles, "positive"), places(roles, "steps")) == (["good.text"], ["sampler.steps"])
+        assert places(roles, "seed") == ["service.seed", "sampler.seed"]
+
+    def test_loader_that_holds_both_prompts_gives_each_side_its_own(self) -> None:
+        loader = node("Efficient Loader", ckpt_name="a.safetensors", positive="good", negative="bad",
+                      empty_latent_width=512, empty_latent_height=768, batch_size=1)  # fmt: skip
+        prompt = {
+            "loader": loader,
+            "sampler": sampler(positive=["loader", 1], negative=["loader", 2], latent_image=["loader", 3]),
+            "save": node("SaveImage", images=["sampler", 5]),
+        }
+
+        roles = workflow.trace(prompt, {})
+
+        assert [places(roles, role) for role in ("positive", "negative", "width", "batch", "model")] == [
+            ["loader.positive"],
+            ["loader.negative"],
+            ["loader.empty_latent_width"],
+            ["loader.batch_size"],
+            ["loader.ckpt_name"],
+        ]
+
 
 class TestNegative:
     @pytest.mark.parametrize(
@@ -439,6 +472,18 @@ class TestFiles:
         roles = workflow.trace(prompt, {})
 
         assert (places(roles, "images"), places(roles, "masks")) == (["picture.image"], ["hole.image"])
+
+    def test_mask_in_the_picture_itself_is_told(self) -> None:
+        prompt = {
+            "picture": node("LoadImage", "Cat", image="a.png"),
+            "cut": node("ImageCompositeMasked", destination=["picture", 0], mask=["picture", 1]),
+            "save": node("SaveImage", images=["cut", 0]),
+        }
+
+        roles = workflow.trace(prompt, {})
+
+        assert (places(roles, "images"), places(roles, "masks")) == (["picture.image"], [])
+        assert [note.en for note in roles.notes] == ["it is the transparent part of the picture in node picture (Cat)"]
 
     def test_file_that_nothing_uses_is_left_out(self) -> None:
         assert places(workflow.trace(text_to_image(spare=node("LoadImage", image="a.png")), {}), "images") == []
