@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from comfybridge import inspection, preflight, template, workflow
+from comfybridge import credentials, inspection, preflight, template, workflow
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput
@@ -187,7 +187,10 @@ def _read_prompt(path: Path) -> Prompt:
 
 def _definitions(options: argparse.Namespace, prompt: Prompt) -> Definitions:
     if options.object_info is not None:
-        definitions = json.loads(options.object_info.read_text(encoding="utf-8"))
+        try:
+            definitions = json.loads(options.object_info.read_text(encoding="utf-8-sig"))
+        except (ValueError, RecursionError):
+            definitions = None
         if not isinstance(definitions, Mapping):
             raise InvalidInput(
                 f"{options.object_info} holds no node definitions.", f"{options.object_info} 中没有节点定义。"
@@ -195,7 +198,8 @@ def _definitions(options: argparse.Namespace, prompt: Prompt) -> Definitions:
         return definitions
     if options.server is None:
         return {}
-    client = Client(options.server)
+    (address,) = credentials.read({"base_url": options.server}).base_urls[:1]
+    client = Client(address)
     try:
         return client.definitions(workflow.class_types(prompt), Deadline(_ASK_S))
     finally:

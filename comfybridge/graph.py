@@ -21,7 +21,7 @@ _KINDS_BY_CLASS = (
     ("3d", "3d"),
     ("glb", "3d"),
     ("mesh", "3d"),
-    ("model", "3d"),
+    ("tripo", "3d"),
     ("text", "text"),
     ("string", "text"),
     ("svg", "image"),

@@ -154,6 +154,23 @@ class TestCheck:
         assert status == 1
         assert "'euler'" in capsys.readouterr().out
 
+    @pytest.mark.parametrize("held", ["", "[]", "{"])
+    def test_definitions_that_are_none_are_told(
+        self, held: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        file, info = written(tmp_path / "a.json", sd15()), written(tmp_path / "info.json", held)
+
+        assert main(["workflow", "check", file, "--object-info", info]) == 2
+        assert f"{info} holds no node definitions." in capsys.readouterr().err
+
+    def test_bare_address_of_a_server_is_refused_in_a_sentence(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        file = written(tmp_path / "a.json", sd15())
+
+        assert main(["workflow", "check", file, "--server", "ftp://gpu"]) == 2
+        assert "http" in capsys.readouterr().err
+
     def test_server_that_is_not_there_is_told(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         file = written(tmp_path / "a.json", sd15())
 
