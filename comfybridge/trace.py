@@ -1,8 +1,7 @@
 """Find out what a graph's inputs mean: the prompt texts, the seed, the size and so on. Pure.
 
-Everything starts at the stages, the nodes that make something: samplers, found by what is wired to them, and nodes that
-take a prompt themselves and make a picture, a video or a sound of it. From there it follows wires by the names of
-inputs. What users have marked wins over what is found.
+Everything starts at the stages, the nodes that make something, and follows wires from there by the names of inputs.
+What users have marked wins over what is found.
 """
 
 import re
@@ -13,55 +12,15 @@ from typing import Any
 from comfybridge import marks
 from comfybridge.graph import Definitions, Graph, InputRef, Link, Prompt, output_kind, output_nodes, title
 from comfybridge.marks import NAMES
+from comfybridge.stages import LATENT, Stage, find_stages, goes_on, main_stage, setting, setting_nodes
 from comfybridge.wires import effective, settable, settable_or_end, source, texts, uploads
 
 _SEED = NAMES["seed"]
 _FROM_MAIN = ("steps", "cfg", "sampler", "scheduler", "denoise")
 _EXPECTED = ("positive", "negative", "seed", "steps", "cfg", "sampler", "scheduler", "width", "height", "model")
-# Inputs of a sampler behind which its settings live in other nodes (SamplerCustomAdvanced and friends).
-_SETTINGS = ("guider", "noise", "sampler", "sigmas")
-_CONDITIONING = (("positive", "conditioning", "cond1", "text_embeds"), ("negative", "text_embeds"))
 _MODEL = ("model", "model1")
-# Wires that carry one picture on as a latent, from stage to stage.
-_LATENT = (
-    "latent_image",
-    "latent",
-    "samples",
-    "latents",
-    "video_latent",
-    "av_latent",
-    "image_embeds",
-    "samples_to",
-    "destination",
-)
 # The same with pictures: what is encoded has the size of the picture.
-_PICTURE = (*_LATENT, "pixels", "image", "images", "input", "image1", "init_image")
-# What a conditioning node may take besides conditioning; no prompt text lies behind these.
-_NOT_CONDITIONING = frozenset(
-    (
-        "clip",
-        "clip_vision",
-        "clip_vision_output",
-        "control_net",
-        "image",
-        "image1",
-        "image2",
-        "image3",
-        "latent",
-        "mask",
-        "model",
-        "pixels",
-        "start_image",
-        "style_model",
-        "vae",
-    )
-)
-# Turns a conditioning into nothing: whatever text lies behind it has no effect.
-_ZEROES = frozenset(("ConditioningZeroOut",))
-# A node that takes a prompt and one of these, and neither a text encoder nor a wired conditioning, makes something.
-_GENERATES = ("seed", "model", "model_name", "model_version", "duration", "aspect_ratio")
-_MEDIA = frozenset(("IMAGE", "VIDEO", "AUDIO", "SVG", "MESH", "MODEL_TASK_ID"))
-_PROMPT = ("prompt", "prompt_text", "text_prompt", "positive_prompt", "text", "gpt_prompt")
+_PICTURE = (*LATENT, "pixels", "image", "images", "input", "image1", "init_image")
 # A literal width in a node that has one of these belongs to the picture that is made, not to one that comes in.
 _FOLLOWS_SIZE = frozenset(("clip", "model", "conditioning", "conditioning_to", "steps", "positive"))
 _SIDES = {
@@ -119,19 +78,6 @@ class Roles:
         return tuple(role for role in _EXPECTED if role not in self.inputs and role not in explained)
 
 
-@dataclass(frozen=True, slots=True)
-class _Stage:
-    """A node that makes something, with the text nodes behind it: for the positive side, for the negative one.
-
-    ``is_zeroed`` says that the negative side is there and turned into nothing.
-    """
-
-    node_id: str
-    encoders: tuple[tuple[str, ...], tuple[str, ...]]
-    texts: tuple[tuple[InputRef, ...], tuple[InputRef, ...]]
-    is_zeroed: bool
-
-
 def trace(prompt: Prompt, definitions: Definitions) -> Roles:
     """Find out which inputs of the graph hold the prompt text, the seed, the size and so on.
 
@@ -142,14 +88,15 @@ def trace(prompt: Prompt, definitions: Definitions) -> Roles:
     outputs = output_nodes(prompt, definitions)
     reached = effective(graph, outputs) if outputs else set(prompt)
     used = [node_id for node_id in prompt if node_id in reached]
-    stages = _stages(graph, used)
+    stages = find_stages(graph, used)
     found: dict[str, list[InputRef]] = {role: [] for role in marks.ROLES}
     scales: dict[str, list[InputRef]] = {}
     notes: list[Note] = []
+    asides: list[Note] = []
     loader = clip = None
     if stages:
-        main = _main(graph, stages, outputs)
-        _trace_texts(graph, stages, main, found, notes)
+        main = main_stage(graph, stages, outputs)
+        asides += _trace_texts(graph, stages, main, found, notes)
         _trace_settings(graph, stages, main, found, scales)
         _trace_size(graph, used, main, found, scales, notes)
         loader = _model_loader(graph, main)
@@ -175,106 +122,44 @@ def trace(prompt: Prompt, definitions: Definitions) -> Roles:
         scales={role: tuple(dict.fromkeys(refs)) for role, refs in scales.items() if role in inputs and refs},
         placeholders=marked.placeholders,
         kinds={node_id: output_kind(prompt, definitions, node_id) for node_id in outputs},
-        notes=tuple(note for note in notes if note.role not in inputs or note.role == "positive"),
+        notes=(*asides, *(note for note in notes if note.role not in inputs)),
     )
 
 
-def _stages(graph: Graph, used: Sequence[str]) -> list[_Stage]:
-    """The nodes that make something, first stage first: a later one has the earlier ones upstream."""
-    samplers = [node_id for node_id in used if _samples(graph, node_id)]
-    makers = samplers or [node_id for node_id in used if _generates(graph, node_id, frozenset(("STRING",)))]
-    if samplers:
-        makers = [node_id for node_id in used if node_id in samplers or _generates(graph, node_id, frozenset())]
-    behind = {node_id: graph.upstream([node_id]) for node_id in makers}
-    ordered = sorted(makers, key=lambda node_id: len(behind[node_id].intersection(makers)))
-    return [_stage(graph, node_id, is_sampler=node_id in samplers) for node_id in ordered]
-
-
-def _samples(graph: Graph, node_id: str) -> bool:
-    wired, inputs = graph.links(node_id), graph.inputs(node_id)
-    if "guider" in wired:
-        return True
-    has_seed = any(name in inputs for name in _SEED)
-    return has_seed and ("positive" in wired or ("model" in wired and "steps" in inputs))
-
-
-def _generates(graph: Graph, node_id: str, also: frozenset[str]) -> bool:
-    """Whether a node takes a prompt itself and makes something of it; ``also`` counts too, and unknown classes then."""
-    inputs, wired = graph.inputs(node_id), graph.links(node_id)
-    if "clip" in wired or not any(name in inputs for name in _PROMPT):
-        return False
-    definition = graph.definition(node_id)
-    made = definition.get("output")
-    makes = bool(_MEDIA.union(also).intersection(map(str, made))) if isinstance(made, list) else bool(also)
-    return makes and (bool(definition.get("api_node")) or any(name in inputs for name in _GENERATES))
-
-
-def _stage(graph: Graph, node_id: str, *, is_sampler: bool) -> _Stage:
-    if not is_sampler:
-        own = tuple(tuple(texts(graph, node_id, side, is_encoder=False)) for side in (0, 1))
-        return _Stage(node_id, ((node_id,), (node_id,)), (own[0], own[1]), is_zeroed=False)
-    sides = [_encoders(graph, node_id, side) for side in (0, 1)]
-    said = [
-        tuple(ref for encoder in encoders for ref in texts(graph, encoder, side))
-        for side, (encoders, _) in enumerate(sides)
-    ]
-    return _Stage(node_id, (sides[0][0], sides[1][0]), (said[0], said[1]), is_zeroed=sides[1][1])
-
-
-def _main(graph: Graph, stages: Sequence[_Stage], outputs: Iterable[str]) -> _Stage:
-    """The stage that the settings are those of: the first with a text that leads to the first thing saved.
-
-    A first stage without a text is an auxiliary one, such as a depth estimate for a ControlNet.
-    """
-    with_text = [stage for stage in stages if stage.encoders[0]]
-    # A sampler has the settings; what takes a prompt itself beside one only prepares or goes on.
-    with_text = [stage for stage in with_text if stage.encoders[0] != (stage.node_id,)] or with_text
-    for output in sorted(outputs, key=lambda node_id: graph.class_type(node_id).startswith("Preview")):
-        behind = graph.upstream([output])
-        first = next((stage for stage in with_text if stage.node_id in behind), None)
-        if first is not None:
-            return first
-    return (with_text or stages)[0]
-
-
 def _trace_texts(
-    graph: Graph, stages: Sequence[_Stage], main: _Stage, found: dict[str, list[InputRef]], notes: list[Note]
-) -> None:
-    """The prompts of the main stage and of those that go on with its picture, and the seeds of all."""
+    graph: Graph, stages: Sequence[Stage], main: Stage, found: dict[str, list[InputRef]], notes: list[Note]
+) -> list[Note]:
+    """The prompts of the main stage and of those that go on with its picture, and the seeds of all.
+
+    Tells which prompts are left alone.
+    """
     others: list[InputRef] = []
     for stage in stages:
         for role, own, wanted in zip(("positive", "negative"), stage.texts, main.texts, strict=True):
             said, meant = ([graph.value(ref) for ref in refs] for refs in (own, wanted))
-            if _go_on(graph, stage, main) or said == meant:
+            if goes_on(graph, stage, main) or said == meant:
                 # One encoder on both sides (common where cfg is 1) is the positive prompt and no other.
                 found[role] += [ref for ref in own if role == "positive" or ref not in found["positive"]]
             elif role == "positive":
                 others += own
         if graph.inputs(stage.node_id).get("add_noise") not in ("disable", False):
-            found["seed"] += _setting(graph, stage.node_id, _SEED)
-    others = [ref for ref in dict.fromkeys(others) if ref not in found["positive"]]
-    if others:
-        where = ", ".join(f"{ref.node_id}.{ref.input} ({title(graph.prompt, ref.node_id)})" for ref in others)
-        notes.append(
-            Note("positive", f"other pictures' prompts stay as they are: {where}", f"其他画面的提示词保持不变：{where}")
-        )
+            found["seed"] += setting(graph, stage.node_id, _SEED)
     if not found["positive"]:
         notes.append(_note_no_text(graph, main))
     if not found["negative"]:
         notes.append(_note_no_negative(main))
-
-
-def _go_on(graph: Graph, stage: _Stage, main: _Stage) -> bool:
-    """Whether a stage is the main one or goes on with its latent, or the main one with that of the stage."""
-    return main.node_id in graph.upstream([stage.node_id], _LATENT) or stage.node_id in graph.upstream(
-        [main.node_id], _LATENT
-    )
+    others = [ref for ref in dict.fromkeys(others) if ref not in found["positive"]]
+    if not others:
+        return []
+    where = ", ".join(f"{ref.node_id}.{ref.input} ({title(graph.prompt, ref.node_id)})" for ref in others)
+    english = f"other pictures' prompts stay as they are: {where}"
+    return [Note("positive", english, f"其他画面的提示词保持不变：{where}")]
 
 
 def _trace_settings(
     graph: Graph,
-    stages: Sequence[_Stage],
-    main: _Stage,
+    stages: Sequence[Stage],
+    main: Stage,
     found: dict[str, list[InputRef]],
     scales: dict[str, list[InputRef]],
 ) -> None:
@@ -283,35 +168,35 @@ def _trace_settings(
     Such slices (KSamplerAdvanced with ``start_at_step``) get every value that they have in common, and the steps at
     which one hands over to the next keep their proportion.
     """
-    slices = [stage for stage in stages if stage != main and _is_slice(graph, stage) and _go_on(graph, stage, main)]
+    slices = [stage for stage in stages if stage != main and _is_slice(graph, stage) and goes_on(graph, stage, main)]
     sharing = [main, *(slices if _is_slice(graph, main) else ())]
     for role in _FROM_MAIN:
-        mine = _setting(graph, main.node_id, NAMES[role])
+        mine = setting(graph, main.node_id, NAMES[role])
         for stage in sharing:
-            theirs = _setting(graph, stage.node_id, NAMES[role])
+            theirs = setting(graph, stage.node_id, NAMES[role])
             if [graph.value(ref) for ref in theirs] == [graph.value(ref) for ref in mine]:
                 found[role] += theirs
     steps = next((graph.value(ref) for ref in found["steps"]), None)
     for stage in sharing:
-        if isinstance(steps, int) and set(_setting(graph, stage.node_id, NAMES["steps"])) <= set(found["steps"]):
+        if isinstance(steps, int) and set(setting(graph, stage.node_id, NAMES["steps"])) <= set(found["steps"]):
             splits = [ref for name in _SPLITS for ref in settable(graph, stage.node_id, (name,))]
             splits += [
                 ref
-                for node_id in _setting_nodes(graph, stage.node_id)[1:]
+                for node_id in setting_nodes(graph, stage.node_id)[1:]
                 for ref in settable(graph, node_id, ("step",))
             ]
             kept = [ref for ref in splits if isinstance(at := graph.value(ref), int) and 0 < at < steps]
             scales.setdefault("steps", []).extend(kept)
 
 
-def _is_slice(graph: Graph, stage: _Stage) -> bool:
+def _is_slice(graph: Graph, stage: Stage) -> bool:
     return any(name in graph.inputs(stage.node_id) for name in _SPLITS)
 
 
 def _trace_size(
     graph: Graph,
     used: Sequence[str],
-    main: _Stage,
+    main: Stage,
     found: dict[str, list[InputRef]],
     scales: dict[str, list[InputRef]],
     notes: list[Note],
@@ -327,7 +212,7 @@ def _trace_size(
             notes.append(note)
     found["batch"] = settable(graph, main.node_id, NAMES["batch"])
     if not found["batch"]:
-        chain = _chain(graph, main.node_id, _LATENT)
+        chain = _chain(graph, main.node_id, LATENT)
         found["batch"] = next((refs for node_id in chain if (refs := settable(graph, node_id, _BATCH))), [])
     if not (found["width"] and found["height"]):
         return
@@ -385,57 +270,6 @@ def _by_half_a_title(
     return [] if found["positive"] else refs
 
 
-def _setting_nodes(graph: Graph, sampler: str) -> list[str]:
-    """The sampler and the nodes that hold its settings: guider, noise, sampler, sigmas, and those behind them."""
-    nodes = [sampler]
-    for name in _SETTINGS:
-        link = source(graph, graph.linked(sampler, (name,)))
-        while link is not None and link.node_id not in nodes:
-            nodes.append(link.node_id)
-            link = source(graph, graph.linked(link.node_id, (name,)))
-    return nodes
-
-
-def _setting(graph: Graph, sampler: str, names: Sequence[str]) -> list[InputRef]:
-    for node_id in _setting_nodes(graph, sampler):
-        if refs := settable(graph, node_id, names):
-            return refs
-    return []
-
-
-def _encoders(graph: Graph, sampler: str, side: int) -> tuple[tuple[str, ...], bool]:
-    """The text encoders behind the sampler's positive (0) or negative (1) conditioning, and whether it is zeroed."""
-    for node_id in _setting_nodes(graph, sampler):
-        link = graph.linked(node_id, _CONDITIONING[side])
-        if link is not None:
-            return _encoders_behind(graph, link, side)
-    return (), False
-
-
-def _encoders_behind(graph: Graph, first: Link, side: int) -> tuple[tuple[str, ...], bool]:
-    found: list[str] = []
-    is_zeroed = False
-    seen: set[tuple[str, bool]] = set()
-    waiting = [first]
-    while waiting:
-        link = source(graph, waiting.pop())
-        if link is None or (link.node_id, link.output == 1) in seen:
-            continue
-        seen.add((link.node_id, link.output == 1))
-        wired = graph.links(link.node_id)
-        if graph.class_type(link.node_id) in _ZEROES:
-            is_zeroed = True
-        elif "positive" in wired and "negative" in wired:
-            # A node with both (ControlNetApplyAdvanced and its kin) hands them on in this order.
-            waiting.append(wired["negative" if link.output == 1 else "positive"])
-        elif texts(graph, link.node_id, side):
-            found.append(link.node_id)
-        else:
-            behind = [further for name, further in wired.items() if name not in _NOT_CONDITIONING]
-            waiting += reversed(behind)
-    return tuple(dict.fromkeys(found)), is_zeroed
-
-
 def _chain(graph: Graph, node_id: str, along: Sequence[str]) -> Iterator[str]:
     """The nodes upstream over the first of these wires each, the nearest first."""
     seen = {node_id}
@@ -463,15 +297,15 @@ def _side(graph: Graph, node_id: str, names: Sequence[str]) -> tuple[InputRef | 
     return None, node_id
 
 
-def _model_loader(graph: Graph, main: _Stage) -> Link | None:
-    for node_id in _setting_nodes(graph, main.node_id):
+def _model_loader(graph: Graph, main: Stage) -> Link | None:
+    for node_id in setting_nodes(graph, main.node_id):
         link = graph.linked(node_id, _MODEL)
         if link is not None:
             return _origin(graph, link, _MODEL)
     return None
 
 
-def _clip_source(graph: Graph, stages: Iterable[_Stage]) -> Link | None:
+def _clip_source(graph: Graph, stages: Iterable[Stage]) -> Link | None:
     for encoder in (encoder for stage in stages for side in stage.encoders for encoder in side):
         link = graph.linked(encoder, ("clip",))
         if link is not None:
@@ -489,12 +323,12 @@ def _origin(graph: Graph, link: Link, names: Sequence[str]) -> Link:
     return link
 
 
-def _note_no_text(graph: Graph, main: _Stage) -> Note:
+def _note_no_text(graph: Graph, main: Stage) -> Note:
     where = f"{main.node_id} ({title(graph.prompt, main.node_id)})"
     return Note("positive", f"node {where} is told nothing by a text", f"节点 {where} 没有文本输入")
 
 
-def _note_no_negative(main: _Stage) -> Note:
+def _note_no_negative(main: Stage) -> Note:
     if main.is_zeroed:
         return Note("negative", "the graph zeroes its negative conditioning", "工作流将负向条件置零")
     if main.encoders[1]:
