@@ -67,6 +67,11 @@ class Stage:
     texts: tuple[tuple[InputRef, ...], tuple[InputRef, ...]]
     is_zeroed: bool
 
+    @property
+    def makes_itself(self) -> bool:
+        """Whether the node takes the prompt itself; a sampler is told by text encoders."""
+        return self.encoders[0] == (self.node_id,)
+
 
 def find_stages(graph: Graph, used: Sequence[str]) -> list[Stage]:
     """The nodes that make something, first stage first: a later one has the earlier ones upstream."""
@@ -117,7 +122,7 @@ def main_stage(graph: Graph, stages: Sequence[Stage], outputs: Iterable[str]) ->
     """
     with_text = [stage for stage in stages if stage.encoders[0]]
     # A sampler has the settings; what takes a prompt itself beside one only prepares or goes on.
-    with_text = [stage for stage in with_text if stage.encoders[0] != (stage.node_id,)] or with_text
+    with_text = [stage for stage in with_text if not stage.makes_itself] or with_text
     for output in sorted(outputs, key=lambda node_id: graph.class_type(node_id).startswith("Preview")):
         behind = graph.upstream([output])
         first = next((stage for stage in with_text if stage.node_id in behind), None)

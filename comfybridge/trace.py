@@ -17,9 +17,12 @@ from comfybridge.wires import effective, settable, settable_or_end, source, text
 
 _SEED = NAMES["seed"]
 _FROM_MAIN = ("steps", "cfg", "sampler", "scheduler", "denoise")
+# What most graphs have; a node that makes something by itself has its settings behind a service.
 _EXPECTED = ("positive", "negative", "seed", "steps", "cfg", "sampler", "scheduler", "width", "height", "model")
+_EXPECTED_OF_SERVICE = ("positive", "negative", "seed", "width", "height", "model")
+_SIZELESS = frozenset(("audio", "text"))
 _MODEL = ("model", "model1")
-# The same with pictures: what is encoded has the size of the picture.
+# Wires that carry a picture on, as a latent or not: what is encoded has the size of the picture.
 _PICTURE = (*LATENT, "pixels", "image", "images", "input", "image1", "init_image")
 # A literal width in a node that has one of these belongs to the picture that is made, not to one that comes in.
 _FOLLOWS_SIZE = frozenset(("clip", "model", "conditioning", "conditioning_to", "steps", "positive"))
@@ -64,7 +67,8 @@ class Roles:
     named: Mapping[str, tuple[InputRef, ...]] = field(default_factory=dict)
     scales: Mapping[str, tuple[InputRef, ...]] = field(default_factory=dict)
     placeholders: Mapping[tuple[str, InputRef], str] = field(default_factory=dict)
-    # Both are said about the graph and no part of what it means.
+    # These are said about the graph and no part of what it means.
+    expected: tuple[str, ...] = field(default=_EXPECTED, compare=False)
     kinds: Mapping[str, str] = field(default_factory=dict, compare=False)
     notes: tuple[Note, ...] = field(default=(), compare=False)
 
@@ -73,9 +77,9 @@ class Roles:
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """The roles that most graphs have, that were not found here, and whose absence no note explains."""
+        """The roles that graphs of this kind have, that were not found here, and whose absence no note explains."""
         explained = {note.role for note in self.notes}
-        return tuple(role for role in _EXPECTED if role not in self.inputs and role not in explained)
+        return tuple(role for role in self.expected if role not in self.inputs and role not in explained)
 
 
 def trace(prompt: Prompt, definitions: Definitions) -> Roles:
@@ -93,10 +97,14 @@ def trace(prompt: Prompt, definitions: Definitions) -> Roles:
     scales: dict[str, list[InputRef]] = {}
     notes: list[Note] = []
     asides: list[Note] = []
+    kinds = {node_id: output_kind(prompt, definitions, node_id) for node_id in outputs}
+    has_size = not kinds or not _SIZELESS.issuperset(kinds.values())
+    expected: tuple[str, ...] = _EXPECTED
     loader = clip = None
     if stages:
         main = main_stage(graph, stages, outputs)
         asides += _trace_texts(graph, stages, main, found, notes)
+        expected = _EXPECTED_OF_SERVICE if main.makes_itself else _EXPECTED
         _trace_settings(graph, stages, main, found, scales)
         _trace_size(graph, used, main, found, scales, notes)
         loader = _model_loader(graph, main)
@@ -121,7 +129,8 @@ def trace(prompt: Prompt, definitions: Definitions) -> Roles:
         named={name: tuple(refs) for name, refs in marked.named.items()},
         scales={role: tuple(dict.fromkeys(refs)) for role, refs in scales.items() if role in inputs and refs},
         placeholders=marked.placeholders,
-        kinds={node_id: output_kind(prompt, definitions, node_id) for node_id in outputs},
+        expected=tuple(role for role in expected if has_size or role not in ("width", "height")),
+        kinds=kinds,
         notes=(*asides, *(note for note in notes if note.role not in inputs)),
     )
 
@@ -202,10 +211,9 @@ def _trace_size(
     notes: list[Note],
 ) -> None:
     """The size that the main stage begins with; a later stage's own size keeps its proportion to it."""
-    makes_itself = main.encoders[0] == (main.node_id,)
     for role in ("width", "height"):
         has_own = any(name in graph.inputs(main.node_id) for name in NAMES[role])
-        ref, end = _side(graph, main.node_id, NAMES[role]) if has_own or not makes_itself else (None, main.node_id)
+        ref, end = _side(graph, main.node_id, NAMES[role]) if has_own or not main.makes_itself else (None, main.node_id)
         if ref is not None:
             found[role].append(ref)
         elif (note := _note_no_size(graph, role, end)) is not None:
