@@ -1,6 +1,7 @@
 """The ``comfybridge`` command."""
 
 import argparse
+import io
 import json
 import signal
 import sys
@@ -21,6 +22,10 @@ _PROBLEMS, _BAD_FILE = 1, 2
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status says whether it worked."""
+    for stream in (sys.stdout, sys.stderr):
+        # A prompt may hold what a terminal cannot show; that is no reason to end.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     status: int = options.run(options)
     return status

@@ -55,6 +55,12 @@ class TestInspect:
         assert found["outputs"] == [{"node_id": "9", "title": "Save Image", "kind": "image"}]
         assert (found["missing"], found["notes"]) == ([], [])
 
+    def test_half_a_character_is_shown_as_its_number(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        file = written(tmp_path / "a.json", sd15(n6__text="half \ud83e"))
+
+        assert main(["workflow", "inspect", file]) == 0
+        assert "half \\ud83e" in capsys.readouterr().out
+
     def test_definitions_are_not_needed(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert main(["workflow", "inspect", written(tmp_path / "a.json", sd15())]) == 0
         assert "negative" in capsys.readouterr().out
