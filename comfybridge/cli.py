@@ -2,22 +2,24 @@
 
 import argparse
 import contextlib
+import io
 import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from comfybridge import preflight
+from comfybridge import inspection, preflight, template, workflow
 from comfybridge.client import Client
 from comfybridge.convert import Conversion, class_types, convert, read_saved
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput
-from comfybridge.workflow import Definitions
+from comfybridge.workflow import Definitions, Prompt
 
-_FETCH_S = 60.0
+_ASK_S = 60.0
+_PROBLEMS, _BAD_FILE = 1, 2
 
 Lookup: TypeAlias = Callable[..., Definitions]
 """Class types, and ``refresh=True`` for those just fetched -> their definitions."""
@@ -25,6 +27,10 @@ Lookup: TypeAlias = Callable[..., Definitions]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status says whether it worked."""
+    for stream in (sys.stdout, sys.stderr):
+        # A prompt may hold what a terminal cannot show; that is no reason to end.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(arguments)
     status: int = options.run(options)
     return status
@@ -33,109 +39,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="comfybridge", description="Text in, picture out, on ComfyUI.")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_workflow(commands)
     _add_simulator(commands)
+    _add_workflow(commands)
     return parser
 
 
-def _add_workflow(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
-    summary = "work with saved workflows"
-    workflow = commands.add_parser("workflow", help=summary, description=summary.capitalize() + ".")
-    actions = workflow.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    summary = "turn saved workflows into prompts in API format"
-    command = actions.add_parser(
-        "convert",
-        help=summary,
-        description=f"{summary.capitalize()}, as ComfyUI's own window would send them. Prints one JSON per line.",
-    )
-    command.add_argument("files", nargs="+", type=Path, metavar="FILE", help="JSON, or a picture or video by ComfyUI")
-    source = command.add_mutually_exclusive_group(required=True)
-    source.add_argument("--server", metavar="URL", help="the ComfyUI that the prompt is for")
-    source.add_argument(
-        "--object-info", type=Path, metavar="FILE", help="what GET /object_info of that server answered"
-    )
-    command.add_argument("-o", dest="folder", type=Path, metavar="DIR", help="write DIR/<name>.json instead")
-    command.add_argument("--no-repair", action="store_true", help="send what ComfyUI's window sends, even garbage")
-    command.set_defaults(run=_convert)
-
-
-def _convert(options: argparse.Namespace) -> int:
-    """Convert every file that can be; 2 when one could not."""
-    status = 0
-    try:
-        with _definitions(options) as lookup:
-            for path in options.files:
-                try:
-                    conversion = _converted(path, lookup, repair=not options.no_repair)
-                    _deliver(path, conversion, options.folder)
-                except (ComfyError, OSError) as mistake:
-                    print(f"{path}: {_sentence(mistake)}", file=sys.stderr)
-                    status = 2
-    except (ComfyError, OSError) as mistake:
-        print(f"comfybridge workflow convert: {_sentence(mistake)}", file=sys.stderr)
-        return 2
-    return status
-
-
-@contextlib.contextmanager
-def _definitions(options: argparse.Namespace) -> Iterator[Lookup]:
-    """Where node definitions come from: the server, class by class, or a file."""
-    if options.server is None:
-        recorded = read_saved(options.object_info.read_bytes())
-        if not isinstance(recorded, dict):
-            raise InvalidInput(f"{options.object_info} is no object_info.", f"{options.object_info} 不是 object_info。")
-        yield lambda _class_types, **_: recorded
-        return
-    if "://" not in options.server:
-        raise InvalidInput(
-            f"The address {options.server} lacks http:// or https://.",
-            f"地址 {options.server} 缺少 http:// 或 https://。",
-        )
-    client = Client(options.server)
-    try:
-        yield lambda class_types, **wishes: client.definitions(class_types, Deadline(_FETCH_S), **wishes)
-    finally:
-        client.close()
-
-
-def _converted(path: Path, lookup: Lookup, *, repair: bool) -> Conversion:
-    saved = read_saved(path.read_bytes())
-    wanted = class_types(saved)
-    definitions = lookup(sorted(wanted))
-    if absent := wanted - definitions.keys():
-        definitions = {**definitions, **lookup(sorted(absent), refresh=True)}
-    conversion = convert(saved, definitions, repair=repair)
-    if old := preflight.outdated(conversion.prompt, definitions):
-        # A model or a pack may have been installed since.
-        conversion = convert(saved, {**definitions, **lookup(sorted(old), refresh=True)}, repair=repair)
-    return conversion
-
-
-def _deliver(path: Path, conversion: Conversion, folder: Path | None) -> None:
-    for warning in conversion.warnings:
-        print(f"{path}: {warning.message_en}", file=sys.stderr)
-    if folder is None:
-        print(json.dumps(conversion.prompt))
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(conversion.prompt, indent=2, ensure_ascii=False)
-    (folder / f"{path.stem}.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _sentence(mistake: ComfyError | OSError) -> str:
-    return (mistake.strerror or str(mistake)) if isinstance(mistake, OSError) else str(mistake)
-
-
-def _add_simulator(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_simulator(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
     summary = "serve a ComfyUI stand-in that paints test cards"
     command = commands.add_parser("simulator", help=summary, description=summary.capitalize() + ".")
-    command.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    command.add_argument("--port", type=int, default=8188, help="port; 0 takes a free one (default: %(default)s)")
     command.add_argument(
-        "--work", type=float, default=1.0, metavar="SECONDS", help="how long a picture takes (default: %(default)s)"
+        "--host",
+        default="127.0.0.1",
+        help="address to listen on (default: %(default)s)",
     )
     command.add_argument(
-        "--models", nargs="+", metavar="PRESET", help="z-image-turbo, sdxl, sd15, loras (default: all of them)"
+        "--port",
+        type=int,
+        default=8188,
+        help="port; 0 takes a free one (default: %(default)s)",
+    )
+    command.add_argument(
+        "--work",
+        type=float,
+        default=1.0,
+        metavar="SECONDS",
+        help="how long a picture takes (default: %(default)s)",
+    )
+    command.add_argument(
+        "--models",
+        nargs="+",
+        metavar="PRESET",
+        help="z-image-turbo, sdxl, sd15, loras (default: all of them)",
     )
     command.add_argument("--previews", action="store_true", help="send latent previews")
     command.set_defaults(run=_simulator)
@@ -162,7 +98,10 @@ def _simulator(options: argparse.Namespace) -> int:
         with simulator:
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, lambda *_: stopped.set())
-            print(f"ComfyUI simulator at {simulator.url} (test cards, no diffusion model); Ctrl+C ends it", flush=True)
+            print(
+                f"ComfyUI simulator at {simulator.url} (test cards, no diffusion model); Ctrl+C ends it",
+                flush=True,
+            )
             # In pieces: on Windows a wait without an end cannot be interrupted.
             while not stopped.wait(1.0):
                 pass
@@ -170,3 +109,216 @@ def _simulator(options: argparse.Namespace) -> int:
         print(f"comfybridge simulator: cannot listen on {options.host}:{options.port}: {fault.strerror}")
         return 1
     return 0
+
+
+def _add_workflow(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+) -> None:
+    summary = "work with saved workflows"
+    group = commands.add_parser("workflow", help=summary, description=summary.capitalize() + ".")
+    actions = group.add_subparsers(title="actions", required=True, metavar="ACTION")
+    held = "a saved workflow, one in API format, or a picture or video by ComfyUI"
+
+    summary = "turn saved workflows into prompts in API format"
+    converting = actions.add_parser(
+        "convert",
+        help=summary,
+        description=f"{summary.capitalize()}, as ComfyUI's own window would send them. Prints one JSON per line.",
+    )
+    converting.add_argument("files", nargs="+", type=Path, metavar="FILE", help=held)
+    converting.add_argument(
+        "-o",
+        dest="folder",
+        type=Path,
+        metavar="DIR",
+        help="write DIR/<name>.json instead",
+    )
+    converting.add_argument(
+        "--no-repair",
+        action="store_true",
+        help="send what ComfyUI's window sends, even garbage",
+    )
+    converting.set_defaults(run=_convert)
+
+    summary = "show the named parameters of workflows: prompt, seed, size and so on"
+    inspecting = actions.add_parser("inspect", help=summary, description=summary.capitalize() + ".")
+    inspecting.add_argument("files", nargs="+", type=Path, metavar="FILE", help=held)
+    inspecting.add_argument("--json", action="store_true", help="print JSON")
+    inspecting.set_defaults(run=_inspect)
+
+    summary = "tell what keeps a workflow from running on a server"
+    checking = actions.add_parser("check", help=summary, description=summary.capitalize() + ".")
+    checking.add_argument("files", nargs=1, type=Path, metavar="FILE", help=held)
+    checking.add_argument("--has-key", action="store_true", help="the job will go with a comfy.org key")
+    checking.add_argument("--json", action="store_true", help="print JSON")
+    checking.set_defaults(run=_check)
+
+    for action, needs_one in (
+        (converting, True),
+        (inspecting, False),
+        (checking, True),
+    ):
+        source = action.add_mutually_exclusive_group(required=needs_one)
+        source.add_argument("--server", metavar="URL", help="the ComfyUI whose node definitions count")
+        source.add_argument(
+            "--object-info",
+            type=Path,
+            metavar="FILE",
+            help="what GET /object_info of that server answered",
+        )
+
+
+def _convert(options: argparse.Namespace) -> int:
+    """Convert every file that can be; 2 when one could not."""
+    status = 0
+    try:
+        with _definitions(options) as lookup:
+            for path in options.files:
+                try:
+                    conversion = _conversion(
+                        read_saved(path.read_bytes()),
+                        lookup,
+                        repair=not options.no_repair,
+                    )
+                    _deliver(path, conversion, options.folder)
+                except (ComfyError, OSError) as mistake:
+                    print(f"{path}: {_sentence(mistake)}", file=sys.stderr)
+                    status = _BAD_FILE
+    except (ComfyError, OSError) as mistake:
+        print(f"comfybridge workflow convert: {_sentence(mistake)}", file=sys.stderr)
+        return _BAD_FILE
+    return status
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    found: dict[str, Any] = {}
+    status = 0
+    for path in options.files:
+        try:
+            with _definitions(options) as lookup:
+                prompt, definitions = _read_prompt(path, lookup)
+            roles = workflow.trace(prompt, definitions)
+            roles = template.bind(roles, template.read_bindings(path, prompt))
+        except (ComfyError, OSError, ValueError) as mistake:
+            status = _refuse(path, mistake)
+            continue
+        found[str(path)] = inspection.as_values(prompt, roles)
+        if not options.json:
+            heading = f"{path}\n" if len(options.files) > 1 else ""
+            print(f"{heading}{inspection.as_table(prompt, roles)}\n")
+    if options.json:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+    return status
+
+
+def _check(options: argparse.Namespace) -> int:
+    (path,) = options.files
+    try:
+        with _definitions(options) as lookup:
+            prompt, definitions = _read_prompt(path, lookup)
+    except (ComfyError, OSError, ValueError) as mistake:
+        return _refuse(path, mistake)
+    repaired = preflight.repair(prompt, definitions)
+    problems = preflight.check(repaired.prompt, definitions, has_key=options.has_key)
+    if options.json:
+        told = [
+            {
+                "node_id": problem.node_id,
+                "title": problem.title,
+                "input": problem.input,
+                "code": problem.code,
+                "en": problem.message_en,
+                "zh": problem.message_zh,
+            }
+            for problem in problems
+        ]
+        notes = [{"en": english, "zh": chinese} for english, chinese in repaired.notes]
+        print(json.dumps({"problems": told, "repaired": notes}, ensure_ascii=False, indent=2))
+        return _PROBLEMS if problems else 0
+    for english, chinese in repaired.notes:
+        print(f"{english}\n    {chinese}")
+    for problem in problems:
+        print(f"{problem.message_en}\n    {problem.message_zh}")
+    print(f"{len(problems)} problem{'' if len(problems) == 1 else 's'}.")
+    return _PROBLEMS if problems else 0
+
+
+@contextlib.contextmanager
+def _definitions(options: argparse.Namespace) -> Iterator[Lookup]:
+    """Where node definitions come from: the server, class by class, or a file, or nowhere."""
+    if options.object_info is not None:
+        try:
+            recorded = read_saved(options.object_info.read_bytes())
+        except InvalidInput:
+            recorded = None
+        if not isinstance(recorded, Mapping):
+            raise InvalidInput(
+                f"{options.object_info} holds no node definitions.", f"{options.object_info} 中没有节点定义。"
+            )
+        yield lambda _class_types, **_: recorded
+        return
+    if options.server is None:
+        yield _nowhere
+        return
+    if "://" not in options.server:
+        raise InvalidInput(
+            f"The address {options.server} lacks http:// or https://.",
+            f"地址 {options.server} 缺少 http:// 或 https://。",
+        )
+    client = Client(options.server)
+    try:
+        yield lambda class_types, **wishes: client.definitions(class_types, Deadline(_ASK_S), **wishes)
+    finally:
+        client.close()
+
+
+def _nowhere(_class_types: object, **_: object) -> Definitions:
+    return {}
+
+
+def _read_prompt(path: Path, lookup: Lookup) -> tuple[Prompt, Definitions]:
+    """Read a file of any form as a prompt, with the definitions of its classes; what was put right goes to stderr."""
+    saved = read_saved(path.read_bytes())
+    if lookup is _nowhere and isinstance(saved, Mapping) and "nodes" in saved:
+        raise InvalidInput(
+            "it is a saved workflow: to convert it, name the server by --server URL or --object-info FILE.",
+            "这是保存的工作流：请用 --server URL 或 --object-info FILE 指定服务器，以便转换。",
+        )
+    conversion = _conversion(saved, lookup, repair=True)
+    for warning in conversion.warnings:
+        print(f"{path}: {warning.message_en}", file=sys.stderr)
+    return conversion.prompt, lookup(sorted(workflow.class_types(conversion.prompt)))
+
+
+def _conversion(saved: Any, lookup: Lookup, *, repair: bool) -> Conversion:
+    wanted = class_types(saved)
+    definitions = lookup(sorted(wanted))
+    if absent := wanted - definitions.keys():
+        definitions = {**definitions, **lookup(sorted(absent), refresh=True)}
+    conversion = convert(saved, definitions, repair=repair)
+    if old := preflight.outdated(conversion.prompt, definitions):
+        # A model or a pack may have been installed since.
+        conversion = convert(saved, {**definitions, **lookup(sorted(old), refresh=True)}, repair=repair)
+    return conversion
+
+
+def _deliver(path: Path, conversion: Conversion, folder: Path | None) -> None:
+    for warning in conversion.warnings:
+        print(f"{path}: {warning.message_en}", file=sys.stderr)
+    if folder is None:
+        print(json.dumps(conversion.prompt))
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(conversion.prompt, indent=2, ensure_ascii=False)
+    (folder / f"{path.stem}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _sentence(mistake: ComfyError | OSError) -> str:
+    return (mistake.strerror or str(mistake)) if isinstance(mistake, OSError) else str(mistake)
+
+
+def _refuse(path: Path, mistake: Exception) -> int:
+    print(f"{path}: {mistake}", file=sys.stderr)
+    if isinstance(mistake, ComfyError):
+        print(f"    {mistake.zh}", file=sys.stderr)
+    return _BAD_FILE

@@ -85,7 +85,8 @@ class Inputs:
 class Filled:
     """A graph ready for ``POST /prompt`` and the values that are really in it.
 
-    ``notes`` tell, in English and Chinese, which of the caller's values the graph has no place for.
+    ``notes`` tell, in English and Chinese, which of the caller's values the graph has no place for, and which files
+    the server has under another folder.
     """
 
     prompt: Prompt
@@ -112,7 +113,7 @@ class Template:
     custom_nodes: tuple[str, ...] = ()
     fits: Fits | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
-    bindings: Mapping[str, str] = field(default_factory=dict)
+    bindings: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     _roles: dict[tuple[str, ...], Roles] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def class_types(self) -> frozenset[str]:
@@ -121,13 +122,13 @@ class Template:
 
     def roles(self, definitions: Definitions) -> Roles:
         """The traced roles, with the sidecar's ``bindings`` instead of the traced ones."""
-        # All that the definitions tell a trace is which nodes are outputs.
+        # What the definitions tell a trace of a template's nodes hangs on which of them the server has.
         outputs = workflow.output_nodes(self.prompt, definitions)
-        if outputs not in self._roles:
+        known = (*outputs, *sorted(self.class_types() & set(definitions)))
+        if known not in self._roles:
             traced = workflow.trace(self.prompt, definitions)
-            bound = {role: (_parse_ref(ref),) for role, ref in self.bindings.items()}
-            self._roles[outputs] = dataclasses.replace(traced, inputs={**traced.inputs, **bound})
-        return self._roles[outputs]
+            self._roles[known] = bind(traced, self.bindings)
+        return self._roles[known]
 
     def model_names(self, definitions: Definitions) -> list[str]:
         """The files that the server offers to this template's model loader."""
@@ -181,8 +182,8 @@ class Template:
         filled: list[Filled] = []
         for run in range(1 if batched else inputs.count):
             values["seed"] = (seed + run) % (MAX_SEED + 1)
-            refs = {ref: value for role, value in values.items() for ref in roles[role]}
-            graph = workflow.fill(prompt, refs)
+            repaired = preflight.repair(workflow.fill(prompt, workflow.assign(prompt, roles, values)), definitions)
+            graph = repaired.prompt
             filled.append(
                 Filled(
                     prompt=graph,
@@ -191,7 +192,7 @@ class Template:
                     width=_value(graph, roles["width"]),
                     height=_value(graph, roles["height"]),
                     model=_value(graph, roles["model"]),
-                    notes=notes,
+                    notes=(*notes, *repaired.notes),
                 )
             )
         return tuple(filled)
@@ -270,6 +271,28 @@ def read(path: Path) -> Template:
     return _strictly(Template, {**sidecar, "name": path.stem, "prompt": prompt})
 
 
+def bind(roles: Roles, bindings: Mapping[str, str | Sequence[str]]) -> Roles:
+    """The roles with a sidecar's ``bindings`` (``role: node_id.input``, or several of them) in place of those found."""
+    bound = {role: tuple(map(_parse_ref, _listed(refs))) for role, refs in bindings.items()}
+    return dataclasses.replace(roles, inputs={**roles.inputs, **bound})
+
+
+def read_bindings(path: Path, prompt: Prompt) -> Mapping[str, str | Sequence[str]]:
+    """The ``bindings`` of the sidecar beside a graph's file, none without one; ValueError names one that is wrong."""
+    sidecar = path.with_suffix(".yaml")
+    if not sidecar.is_file():
+        return {}
+    try:
+        values = yaml.safe_load(sidecar.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as exc:
+        raise ValueError(f"{sidecar.name} is no YAML: {exc}") from exc
+    bindings = values.get("bindings") if isinstance(values, Mapping) else None
+    if bindings is not None and not isinstance(bindings, Mapping):
+        raise ValueError(f"{sidecar.name}: bindings maps roles to inputs, as in 'positive: 6.text'")
+    _check_roles({"bindings": bindings or {}}, prompt)
+    return bindings or {}
+
+
 _Record = TypeVar("_Record")
 
 
@@ -287,15 +310,20 @@ def _check_roles(sidecar: Mapping[str, Any], prompt: Prompt) -> None:
     bindings = sidecar.get("bindings") or {}
     if unknown := sorted({*(sidecar.get("defaults") or {}), *bindings} - set(workflow.ROLES)):
         raise ValueError(f"{', '.join(unknown)}: no such role; roles are {', '.join(workflow.ROLES)}")
-    for role, ref in bindings.items():
-        node_id, name = _parse_ref(str(ref))
-        if name not in prompt.get(node_id, {}).get("inputs", {}):
-            raise ValueError(f"bindings: {role} is {ref}, but the graph has no such input")
+    for role, refs in bindings.items():
+        for ref in _listed(refs):
+            node_id, name = _parse_ref(ref)
+            if name not in prompt.get(node_id, {}).get("inputs", {}):
+                raise ValueError(f"bindings: {role} is {ref}, but the graph has no such input")
+
+
+def _listed(refs: Any) -> list[str]:
+    return [str(ref) for ref in refs] if isinstance(refs, list | tuple) else [str(refs)]
 
 
 def _parse_ref(ref: str) -> InputRef:
-    """``57:27.text`` names the input ``text`` of the node ``57:27``."""
-    node_id, _, name = ref.rpartition(".")
+    """``57:27.text`` names the input ``text`` of the node ``57:27``; an input's own name may hold dots."""
+    node_id, _, name = ref.partition(".")
     return InputRef(node_id, name)
 
 

@@ -1,6 +1,7 @@
 """What real servers said, and graphs as ComfyUI exported them."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,3 +23,30 @@ def graph(name: str) -> dict[str, dict[str, Any]]:
 
 def refusal(label: str) -> dict[str, Any]:
     return next(refused for refused in REFUSALS if refused["label"] == label)
+
+
+@dataclass(frozen=True)
+class Traced:
+    """A graph of ComfyUI's own templates and what its inputs mean, as a person reads it; texts are shortened.
+
+    ``roles`` maps roles to ``node_id.input``, ``follows`` likewise to what keeps its proportion to them, ``notes`` are
+    the roles about which something is to be said.
+    """
+
+    roles: dict[str, list[str]]
+    outputs: dict[str, str]
+    notes: list[str]
+    missing: list[str]
+    follows: dict[str, list[str]]
+    prompt: dict[str, dict[str, Any]]
+
+
+TRACED = sorted(path.stem for path in (_DATA / "traced").glob("*.json"))
+TRACED_DEFINITIONS: dict[str, dict[str, Any]] = json.loads(
+    (_DATA / "traced_definitions.json").read_text(encoding="utf-8")
+)
+"""What tracing needs of the node definitions: outputs, uploads and paid services."""
+
+
+def traced(name: str) -> Traced:
+    return Traced(**json.loads((_DATA / "traced" / f"{name}.json").read_text(encoding="utf-8")))

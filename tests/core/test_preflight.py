@@ -283,6 +283,150 @@ class TestCheck:
         assert code in [problem.code for problem in preflight.check(refusal(label)["prompt"], definitions)]
 
 
+FILES: Definitions = {
+    "LoadImage": {
+        "input": {"required": {"image": [["here.png"], {"image_upload": True}]}},
+        "output": ["IMAGE", "MASK"],
+    },
+    "LoadAudio": {
+        "input": {"required": {"audio": ["COMBO", {"audio_upload": True, "options": []}]}},
+        "output": ["AUDIO"],
+    },
+    "Save": {"input": {"required": {}, "optional": {"images": ["IMAGE", {}]}}, "output": [], "output_node": True},
+    "Paid": {"input": {"required": {}}, "output": ["IMAGE"], "api_node": True},
+    "Grow": {
+        "input": {"required": {"images": ["COMFY_AUTOGROW_V3", {"template": {"min": 2}}]}},
+        "output": ["IMAGE"],
+        "output_node": True,
+    },
+}
+
+
+def saved(**nodes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {**nodes, "save": {"class_type": "Save", "inputs": {}}}
+
+
+class TestCheckOfWholeWorkflows:
+    @pytest.mark.parametrize(
+        ("pack", "english", "chinese"),
+        [
+            ({"properties": {"cnr_id": "fancy-pack"}}, "Install the custom node pack 'fancy-pack'.", "fancy-pack"),
+            (
+                {"_meta": {"title": "T", "cnr_id": "fancy-pack"}},
+                "Install the custom node pack 'fancy-pack'.",
+                "fancy-pack",
+            ),
+            ({"_meta": {"title": "T", "properties": {"aux_id": "who/what"}}}, "node pack 'who/what'.", "who/what"),
+            ({"properties": {"cnr_id": "comfy-core"}}, "Update ComfyUI.", "请更新 ComfyUI。"),
+            ({}, "Update ComfyUI, or install its custom node pack.", "请更新 ComfyUI，或安装"),
+        ],
+        ids=["properties", "meta", "meta properties", "core", "unknown"],
+    )
+    def test_pack_of_a_missing_class_is_named(self, pack: dict[str, Any], english: str, chinese: str) -> None:
+        prompt = saved(n={"class_type": "Fancy", "inputs": {}, **pack})
+
+        (problem,) = preflight.check(prompt, FILES)
+
+        assert (problem.node_id, problem.code) == ("n", "missing_node")
+        assert problem.message_en.endswith(english)
+        assert chinese in problem.message_zh
+
+    @pytest.mark.parametrize(
+        ("class_type", "name", "value", "code"),
+        [("LoadImage", "image", "gone.png", "missing_image"), ("LoadAudio", "audio", "gone.mp3", "missing_file")],
+    )
+    def test_missing_file_is_to_be_uploaded(self, class_type: str, name: str, value: str, code: str) -> None:
+        (problem,) = preflight.check(saved(n={"class_type": class_type, "inputs": {name: value}}), FILES)
+
+        assert (problem.node_id, problem.input, problem.code) == ("n", name, code)
+        assert f"'{value}' is not in the server's input folder: upload it" in problem.message_en
+        assert "请上传" in problem.message_zh
+
+    @pytest.mark.parametrize("value", ["here.png", "folder/a.png", "folder\\a.png", "a.png [output]", "a.png [temp]"])
+    def test_file_that_comfyui_does_not_list_may_be_there(self, value: str) -> None:
+        assert preflight.check(saved(n={"class_type": "LoadImage", "inputs": {"image": value}}), FILES) == []
+
+    def test_paid_service_needs_a_key(self) -> None:
+        prompt = saved(n={"class_type": "Paid", "inputs": {}})
+
+        (problem,) = preflight.check(prompt, FILES)
+
+        assert (problem.node_id, problem.code) == ("n", "no_key")
+        assert preflight.check(prompt, FILES, has_key=True) == []
+
+    def test_each_ring_is_named_once(self) -> None:
+        def wired(*sources: str) -> dict[str, Any]:
+            return {"class_type": "Save", "inputs": {f"i{n}": [source, 0] for n, source in enumerate(sources)}}
+
+        prompt = {"a": wired("b"), "b": wired("a"), "c": wired("c"), "d": wired("a"), "e": wired()}
+
+        problems = [problem for problem in preflight.check(prompt, FILES) if problem.code == "cycle"]
+
+        assert [problem.node_id for problem in problems] == ["a", "c"]
+        assert "the nodes b → a → b wait for each other." in problems[0].message_en
+
+    @pytest.mark.parametrize(("given_parts", "count"), [({"images.image0": "x"}, 0), ({}, 1)])
+    def test_input_that_grows_is_there_when_a_part_is(self, given_parts: dict[str, Any], count: int) -> None:
+        problems = preflight.check({"n": {"class_type": "Grow", "inputs": given_parts}}, FILES)
+
+        assert [problem.code for problem in problems] == ["required_input_missing"] * count
+
+    def test_text_for_a_number_is_found(self, definitions: Definitions) -> None:
+        (problem,) = preflight.check(graph(n3__steps="many"), definitions)
+
+        assert (problem.node_id, problem.input, problem.code) == ("3", "steps", "invalid_input_type")
+        assert "'steps' is 'many', which is not of the type INT." in problem.message_en
+
+    @given(st.dictionaries(st.text(max_size=2), st.none() | st.integers() | st.dictionaries(
+        st.sampled_from(("class_type", "inputs", "_meta")),
+        st.sampled_from(("Save", "LoadImage", "Grow")) | st.integers() | st.dictionaries(
+            st.sampled_from(("image", "images", "a")),
+            st.none() | st.text(max_size=2) | st.lists(st.text(max_size=1) | st.integers(), max_size=3), max_size=3),
+    ), max_size=5))  # fmt: skip
+    def test_any_graph_only_gets_problems(self, prompt: Any) -> None:
+        assert all(isinstance(problem, Problem) for problem in preflight.check(prompt, FILES))
+
+
+class TestRepair:
+    @pytest.mark.parametrize(
+        "written",
+        ["SDXL\\base.safetensors", "base.safetensors", "other/base.safetensors", "sdxl/BASE.safetensors"],
+        ids=["slash", "no folder", "other folder", "case"],
+    )
+    def test_same_file_elsewhere_is_used_and_told(self, written: str) -> None:
+        definitions = {"L": {"input": {"required": {"ckpt_name": [["SDXL/base.safetensors", "x.safetensors"], {}]}}}}
+        prompt = {"4": {"class_type": "L", "inputs": {"ckpt_name": written}, "_meta": {"title": "Loader"}}}
+
+        repaired = preflight.repair(prompt, definitions)
+
+        assert repaired.prompt["4"]["inputs"] == {"ckpt_name": "SDXL/base.safetensors"}
+        assert repaired.notes == (
+            (
+                f"Node 4 (Loader): '{written}' is 'SDXL/base.safetensors' on this server.",
+                f"节点 4（Loader）：“{written}”在此服务器上为“SDXL/base.safetensors”。",
+            ),
+        )
+        assert prompt["4"]["inputs"] == {"ckpt_name": written}
+
+    @pytest.mark.parametrize(
+        ("written", "names"),
+        [
+            ("base.safetensors", ["a/base.safetensors", "b/base.safetensors"]),
+            ("base.ckpt", ["base.safetensors"]),
+            ("base_v1.safetensors", ["base_v2.safetensors"]),
+            ("a/base.safetensors", ["a/base.safetensors", "b/base.safetensors"]),
+            ("eulr", ["euler"]),
+        ],
+        ids=["two of them", "other kind", "other version", "exact", "no file"],
+    )
+    def test_what_is_not_certain_stays(self, written: str, names: list[str]) -> None:
+        prompt = {"4": {"class_type": "L", "inputs": {"ckpt_name": written}}}
+
+        repaired = preflight.repair(prompt, {"L": {"input": {"required": {"ckpt_name": [names, {}]}}}})
+
+        assert (repaired.prompt, repaired.notes) == (prompt, ())
+
+
 class TestExplain:
     @pytest.mark.parametrize("refused", REFUSALS, ids=lambda refused: str(refused["label"]))
     def test_every_recorded_refusal_is_explained(self, refused: dict[str, Any], definitions: Definitions) -> None:
@@ -337,10 +481,55 @@ class TestExplain:
     def test_refusal_without_node_errors_gives_comfyuis_words(self, definitions: Definitions) -> None:
         refused = refusal("real cycle")
 
-        (problem,) = preflight.explain(refused["body"], refused["prompt"], definitions)
+        (problem,) = preflight.explain(refused["body"], graph(), definitions)
 
         assert problem.node_id == ""
         assert problem.message_en.startswith("ComfyUI says: Prompt outputs failed validation")
+
+    def test_cycle_that_comfyui_does_not_name_is_named(self, definitions: Definitions) -> None:
+        refused = refusal("real cycle")
+
+        (problem,) = preflight.explain(refused["body"], refused["prompt"], definitions)
+
+        assert problem.code == "cycle"
+        assert "wait for each other" in problem.message_en
+
+    def test_missing_class_is_told_without_any_definitions(self) -> None:
+        refused = refusal("unknown class_type")
+
+        (problem,) = preflight.explain(refused["body"], refused["prompt"], {})
+
+        assert (problem.node_id, problem.code) == ("3", "missing_node")
+        assert "'NoSuchNode'" in problem.message_en
+
+    @pytest.mark.parametrize(
+        ("label", "code", "words"),
+        [
+            ("missing required input", "required_input_missing", "'steps' is not set."),
+            ("wrong type (not convertible)", "invalid_input_type", "'steps' is 'abc', which is not of the type INT."),
+            ("link of wrong type", "return_type_mismatch", "'model' takes MODEL, but CLIP is wired to it."),
+            ("bad link (length 1)", "bad_linked_input", "'model' is no proper wire"),
+            ("link to a missing node", "dangling_link", "is wired to node 44, which is not in the workflow."),
+            (
+                "link to a missing output slot",
+                "exception_during_inner_validation",
+                "'samples' is wired to: tuple index",
+            ),
+            ("LoadImage missing file", "missing_image", "the image 'missing.png' is not in the server's input folder"),
+            ("no output node", "no_output", "The workflow saves nothing"),
+            ("no prompt key", "no_prompt", "No workflow was sent."),
+            ("node without class_type", "missing_node", "it says no node class"),
+        ],
+    )
+    def test_comfyuis_errors_are_put_into_our_words(
+        self, label: str, code: str, words: str, definitions: Definitions
+    ) -> None:
+        refused = refusal(label)
+        prompt = refused["prompt"] if isinstance(refused["prompt"], dict) else {}
+
+        problems = preflight.explain(refused["body"], prompt, definitions)
+
+        assert any(problem.code == code and words in problem.message_en for problem in problems)
 
     def test_partly_valid_graph_names_its_bad_outputs(self, definitions: Definitions) -> None:
         refused = refusal("partially valid: outputs 2 good, 20 and 22 bad")

@@ -177,6 +177,49 @@ class TestSidecar:
 
         assert template.read(path).roles(definitions)["positive"] == (InputRef("76:7", "text"),)
 
+    def test_binding_names_several_inputs_and_inputs_with_dots(self, tmp_path: Path, definitions: Definitions) -> None:
+        prompt = graph("sdxl_base_refiner")
+        prompt["5"]["inputs"]["size.width"] = 7
+        path = written(tmp_path, prompt, bindings={"seed": ["10.noise_seed", "11.noise_seed"], "width": "5.size.width"})
+
+        roles = template.read(path).roles(definitions)
+
+        assert roles["seed"] == (InputRef("10", "noise_seed"), InputRef("11", "noise_seed"))
+        assert roles["width"] == (InputRef("5", "size.width"),)
+
+
+class TestServerThatKeepsFilesElsewhere:
+    @pytest.fixture
+    def moved(self, definitions: Definitions) -> Definitions:
+        """The VAE of z-image-turbo lies in a folder."""
+        loader = {**definitions["VAELoader"], "input": {"required": {"vae_name": [["flux\\ae.safetensors"], {}]}}}
+        return {**definitions, "VAELoader": loader}
+
+    def test_file_in_another_folder_is_used_and_told(self, moved: Definitions) -> None:
+        (filled,) = template.load("z-image-turbo").fill(Inputs(positive="a fox"), moved)
+
+        assert filled.prompt["57:29"]["inputs"]["vae_name"] == "flux\\ae.safetensors"
+        assert preflight.check(filled.prompt, moved) == []
+        assert [english for english, _ in filled.notes] == [
+            "Node 57:29 (Load VAE): 'ae.safetensors' is 'flux\\ae.safetensors' on this server."
+        ]
+
+    def test_template_without_moved_files_has_nothing_to_tell(self, definitions: Definitions) -> None:
+        (filled,) = template.load("z-image-turbo").fill(Inputs(positive="a fox"), definitions)
+
+        assert filled.notes == ()
+
+
+class TestSteps:
+    def test_steps_of_a_base_and_a_refiner_stay_in_proportion(self, tmp_path: Path, definitions: Definitions) -> None:
+        loaded = template.read(written(tmp_path, graph("sdxl_base_refiner")))
+
+        (filled,) = loaded.fill(Inputs(positive="a fox", steps=10), definitions)
+
+        base, refiner = filled.prompt["10"]["inputs"], filled.prompt["11"]["inputs"]
+        assert (base["steps"], base["end_at_step"]) == (10, 8)
+        assert (refiner["steps"], refiner["start_at_step"], refiner["end_at_step"]) == (10, 8, 10000)
+
 
 class TestSizes:
     @pytest.mark.parametrize(
