@@ -54,6 +54,8 @@ class Client:
         self.base_url = f"{scheme.lower()}://{rest}".rstrip("/")
         self._headers = dict(headers or {})
         self._http = Transport(self.base_url, self._headers)
+        self.definitions_fetched = 0
+        """How often a definition came from the server; while it stays the same, so do the definitions."""
         self._definitions: dict[str, tuple[float, Mapping[str, Any] | None]] = {}
         self._metadata: dict[str, Mapping[str, str]] = {}
         self._has_jobs_route = True
@@ -108,6 +110,7 @@ class Client:
         for class_type in class_types:
             answer = self._object(f"/object_info/{quote(class_type, safe='')}", deadline)
             self._definitions[class_type] = (time.monotonic(), answer.get(class_type))
+            self.definitions_fetched += 1
 
     def _are_fresh(self, class_types: Iterable[str], fresh_s: float) -> bool:
         never = (-math.inf, None)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from comfybridge import jobs, preflight, template
 from comfybridge.client import Client
@@ -22,6 +23,7 @@ from comfybridge.workflow import Definitions
 logger = logging.getLogger(__name__)
 
 _METADATA_LOOKS = 30
+_CHOICES: WeakKeyDictionary[Client, dict[tuple[int, str | None], tuple[Template, str | None]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,16 +131,30 @@ def choose(
     definitions = client.definitions(classes, deadline, refresh=refresh)
     if name != AUTO:
         return templates[0], inputs, definitions
+    # As long as the definitions are those of last time, so is the choice.
+    known = _CHOICES.setdefault(client, {})
+    key = (client.definitions_fetched, inputs.model)
+    if key not in known:
+        known.clear()
+        known[key] = _first_that_runs(client, templates, inputs.model, definitions, deadline)
+    chosen, model = known[key]
+    return chosen, dataclasses.replace(inputs, model=model), definitions
+
+
+def _first_that_runs(
+    client: Client, templates: Sequence[Template], wanted: str | None, definitions: Definitions, deadline: Deadline
+) -> tuple[Template, str | None]:
+    """The template, and the model file that it shall load; ``None`` for its own."""
     for candidate in templates:
-        if inputs.model is None and preflight.can_run(candidate.prompt, definitions):
-            return candidate, inputs, definitions
+        if wanted is None and preflight.can_run(candidate.prompt, definitions):
+            return candidate, None
     looks = 0
     for candidate in templates:
         names = candidate.model_names(definitions)
-        if inputs.model is not None:
-            match = preflight.find_name(inputs.model, names).name
+        if wanted is not None:
+            match = preflight.find_name(wanted, names).name
             if any(match == required.file for required in candidate.requires):
-                return candidate, inputs, definitions
+                return candidate, wanted
             names = [match] if match is not None else []
         for model in names:
             looks += 1
@@ -146,8 +162,8 @@ def choose(
             has_look = looks <= _METADATA_LOOKS and candidate.fits is not None
             metadata = client.view_metadata(candidate.model_folder, model, deadline) if has_look else {}
             if candidate.can_run(model, metadata, definitions):
-                return candidate, dataclasses.replace(inputs, model=model), definitions
-    raise _no_template(templates, inputs.model, definitions)
+                return candidate, model
+    raise _no_template(templates, wanted, definitions)
 
 
 def _queue(

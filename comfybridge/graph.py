@@ -62,7 +62,10 @@ def as_link(value: Any) -> Link | None:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A prompt beside the definitions of its classes, read forgivingly: what is no node or no input is not there."""
+    """A prompt beside the definitions of its classes, read forgivingly: what is no node or no input is not there.
+
+    Both come from JSON, so an object is a ``dict``; to ask for a ``Mapping`` would take several times as long.
+    """
 
     prompt: Prompt
     definitions: Definitions
@@ -70,16 +73,16 @@ class Graph:
 
     def inputs(self, node_id: str) -> Mapping[str, Any]:
         node = self.prompt.get(node_id)
-        inputs = node.get("inputs") if isinstance(node, Mapping) else None
-        return inputs if isinstance(inputs, Mapping) else {}
+        inputs = node.get("inputs") if isinstance(node, dict) else None
+        return inputs if isinstance(inputs, dict) else {}
 
     def class_type(self, node_id: str) -> str:
         node = self.prompt.get(node_id)
-        return str(node.get("class_type", "")) if isinstance(node, Mapping) else ""
+        return str(node.get("class_type", "")) if isinstance(node, dict) else ""
 
     def definition(self, node_id: str) -> Mapping[str, Any]:
         definition = self.definitions.get(self.class_type(node_id))
-        return definition if isinstance(definition, Mapping) else {}
+        return definition if isinstance(definition, dict) else {}
 
     def links(self, node_id: str) -> dict[str, Link]:
         """The inputs that are wired to a node of the graph."""
@@ -114,10 +117,10 @@ class Graph:
 def input_spec(definition: Mapping[str, Any], name: str) -> list[Any]:
     """How a class declares an input, ``[type, options]``; empty when it does not, or only inside another input."""
     groups = definition.get("input")
-    if not isinstance(groups, Mapping):
+    if not isinstance(groups, dict):
         return []
     for group in groups.values():
-        spec = group.get(name) if isinstance(group, Mapping) else None
+        spec = group.get(name) if isinstance(group, dict) else None
         if isinstance(spec, list):
             return spec
     return []
@@ -125,7 +128,7 @@ def input_spec(definition: Mapping[str, Any], name: str) -> list[Any]:
 
 def spec_options(spec: list[Any]) -> Mapping[str, Any]:
     """The options of a declared input: its limits, its default, whether it takes an upload."""
-    return spec[1] if len(spec) > 1 and isinstance(spec[1], Mapping) else {}
+    return spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
 
 
 def output_nodes(prompt: Prompt, definitions: Definitions) -> tuple[str, ...]:
@@ -155,10 +158,10 @@ def fill(prompt: Prompt, values: Mapping[InputRef, Any]) -> dict[str, dict[str, 
 def title(prompt: Prompt, node_id: str) -> str:
     """The node's title as its author wrote it, else its class."""
     node = prompt.get(node_id)
-    if not isinstance(node, Mapping):
+    if not isinstance(node, dict):
         return node_id
     meta = node.get("_meta")
-    own = meta.get("title") if isinstance(meta, Mapping) else None
+    own = meta.get("title") if isinstance(meta, dict) else None
     return str(own or node.get("class_type") or node_id)
 
 
@@ -169,6 +172,6 @@ def class_types(prompt: Prompt) -> frozenset[str]:
 def _is_output(graph: Graph, node_id: str) -> bool:
     class_type = graph.class_type(node_id)
     definition = graph.definitions.get(class_type)
-    if not isinstance(definition, Mapping):
+    if not isinstance(definition, dict):
         return class_type.startswith(("Save", "Preview"))
     return bool(definition.get("output_node"))
