@@ -55,8 +55,6 @@ def generate(
                 job, outputs = yield from _finish(waiting[0], deadline, extra_data, listening)
                 for output in outputs:
                     yield jobs.fetch(job, output, deadline)
-                seconds = time.monotonic() - started
-                logger.info("prompt %s succeeded at %s in %.1f s", job.prompt_id, job.client.base_url, seconds)
                 done.append(job)
                 waiting.pop(0)
         except TimedOut:
@@ -64,7 +62,11 @@ def generate(
         except ComfyError:
             jobs.cancel(waiting[1:])
             raise
-    yield Outcome(tuple(done), time.monotonic() - started)
+    seconds = time.monotonic() - started
+    yield Outcome(tuple(done), seconds)
+    # Now that everything is handed over, since a line to Dify's daemon takes its time.
+    for job in done:
+        logger.info("prompt %s succeeded at %s in %.1f s", job.prompt_id, job.client.base_url, seconds)
 
 
 def submit(
