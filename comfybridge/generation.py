@@ -23,7 +23,8 @@ from comfybridge.workflow import Definitions
 logger = logging.getLogger(__name__)
 
 _METADATA_LOOKS = 30
-_CHOICES: WeakKeyDictionary[Client, dict[tuple[int, str | None], tuple[Template, str | None]]] = WeakKeyDictionary()
+# The last choice of each client, with what it hung on: the state of its definitions and the model that was wanted.
+_CHOICES: WeakKeyDictionary[Client, tuple[tuple[int, str | None], Template, str | None]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +130,16 @@ def choose(
         InvalidInput: no such template, or ``auto`` found none that fits.
     """
     templates = template.library() if name == AUTO else (template.load(name),)
+    fetched = client.definitions_fetched
     classes = frozenset().union(*(candidate.class_types() for candidate in templates))
     definitions = client.definitions(classes, deadline, refresh=refresh)
     if name != AUTO:
         return templates[0], inputs, definitions
-    # As long as the definitions are those of last time, so is the choice.
-    known = _CHOICES.setdefault(client, {})
-    key = (client.definitions_fetched, inputs.model)
-    if key not in known:
-        known.clear()
-        known[key] = _first_that_runs(client, templates, inputs.model, definitions, deadline)
-    chosen, model = known[key]
+    key, chosen, model = _CHOICES.get(client, (None, None, None))
+    if chosen is None or key != (fetched, inputs.model):
+        chosen, model = _first_that_runs(client, templates, inputs.model, definitions, deadline)
+        # With the state from before the definitions were asked for: were they fetched since, the next call looks again.
+        _CHOICES[client] = ((fetched, inputs.model), chosen, model)
     return chosen, dataclasses.replace(inputs, model=model), definitions
 
 

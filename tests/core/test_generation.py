@@ -12,8 +12,9 @@ import pytest
 import yaml
 
 from comfybridge import client as client_module
-from comfybridge import jobs, template
+from comfybridge import generation, jobs, template
 from comfybridge.client import Client
+from comfybridge.deadline import Deadline
 from comfybridge.errors import (
     ComfyError,
     Failed,
@@ -27,7 +28,7 @@ from comfybridge.errors import (
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import Delay, DropConnection, NodeFailure, Respond
 from comfybridge.simulator.faults import OutOfMemory as NoMemory
-from comfybridge.template import Template
+from comfybridge.template import Inputs, Template
 from comfybridge.workflow import Definitions, Lora, Roles
 from tests.core.making import Connect, generate, make, sort
 from tests.core.raw_server import RawServer, closed_port
@@ -318,6 +319,17 @@ class TestCountWithoutBatch:
 
 
 class TestAuto:
+    def test_choice_for_one_model_is_not_that_for_another(self, comfyui: Simulator, connect: Connect) -> None:
+        client = connect(comfyui.url)
+        wanted = (None, "v1-5-pruned-emaonly-fp16", None, "sd_xl_base", "sd_xl_base", None)
+
+        chosen = [
+            generation.choose(client, "auto", Inputs(positive="a fox", model=model), Deadline(5))[0].name
+            for model in wanted
+        ]
+
+        assert chosen == ["z-image-turbo", "sd15", "z-image-turbo", "sdxl", "sdxl", "z-image-turbo"]
+
     @pytest.mark.parametrize(
         ("models", "name", "model"),
         [
