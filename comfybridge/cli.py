@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from comfybridge import inspection, preflight, template, workflow
+from comfybridge import inspection, library, preflight, template, workflow
 from comfybridge.client import Client
 from comfybridge.convert import Conversion, class_types, convert, read_saved
 from comfybridge.deadline import Deadline
@@ -198,7 +198,7 @@ def _inspect(options: argparse.Namespace) -> int:
             with _definitions(options) as lookup:
                 prompt, definitions = _read_prompt(path, lookup)
             roles = workflow.trace(prompt, definitions)
-            roles = template.bind(roles, template.read_bindings(path, prompt))
+            roles = template.bind(roles, library.read_bindings(path, prompt))
         except (ComfyError, OSError, ValueError) as mistake:
             status = _refuse(path, mistake)
             continue

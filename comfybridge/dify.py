@@ -218,7 +218,7 @@ def _facts(jobs: Sequence[Job], status: str) -> dict[str, Any]:
         "seed": filled.seed,
         "width": filled.width,
         "height": filled.height,
-        "template": filled.template,
+        "template": filled.template.name,
         "model": filled.model,
     }
     return {name: value for name, value in facts.items() if value is not None}

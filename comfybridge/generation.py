@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from comfybridge import jobs, preflight, template
+from comfybridge import jobs, library, preflight
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput, OutOfMemory, Rejected, TimedOut, Unavailable
@@ -22,6 +22,7 @@ from comfybridge.workflow import Definitions
 
 logger = logging.getLogger(__name__)
 
+_TASK = "text2image"
 _METADATA_LOOKS = 30
 # The last choice of each client, with what it hung on: the state of its definitions and the model that was wanted.
 _CHOICES: WeakKeyDictionary[Client, tuple[tuple[int, str | None], Template, str | None]] = WeakKeyDictionary()
@@ -129,7 +130,7 @@ def choose(
     Raises:
         InvalidInput: no such template, or ``auto`` found none that fits.
     """
-    templates = template.library() if name == AUTO else (template.load(name),)
+    templates = library.choices(_TASK) if name == AUTO else (library.load(name),)
     fetched = client.definitions_fetched
     classes = frozenset().union(*(candidate.class_types() for candidate in templates))
     definitions = client.definitions(classes, deadline, refresh=refresh)

@@ -12,7 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from comfybridge import preflight, template, workflow
+from comfybridge import preflight, workflow
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, OutOfMemory, Rejected, TimedOut, Unavailable
@@ -74,7 +74,7 @@ def queue(
             prompt_id=prompt_id,
             client_id=listener.client_id,
             # Previews are never shown; not making them saves a decode and some 40 kB for every step.
-            extra_data={**extra_data, "preview_method": "none", "comfybridge": {"template": filled.template}},
+            extra_data={**extra_data, "preview_method": "none", "comfybridge": {"template": filled.template.name}},
             deadline=deadline,
         )
         if refusal is not None:
@@ -82,12 +82,12 @@ def queue(
                 # A 200 with node_errors: the good half would run, and nobody would learn of the other.
                 _take_back(client, prompt_id, Deadline(_TAKE_BACK_S))
             problems = preflight.explain(refusal.body, filled.prompt, definitions)
-            raise rejected(template.load(filled.template), problems)
+            raise rejected(filled.template, problems)
     except ComfyError as exc:
         exc.about(prompt_id, client.base_url)
         raise
     listener.expect()
-    logger.info("prompt %s queued at %s, template %s", prompt_id, client.base_url, filled.template)
+    logger.info("prompt %s queued at %s, template %s", prompt_id, client.base_url, filled.template.name)
     return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener)
 
 

@@ -1,33 +1,33 @@
-"""Templates: a graph as ComfyUI exported it, what people need to know of it, and a caller's values bound into it.
-
-``workflows/<name>.json`` is what ComfyUI's "Export (API)" writes; ``workflows/<name>.yaml`` is its sidecar, read
-strictly: an unknown key is an error.
-"""
+"""Templates: a graph, what people need to know of it, and a caller's values bound into it. Pure."""
 
 import dataclasses
-import functools
-import json
 import math
 import random
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from pathlib import Path
-from typing import Any, TypeVar
-
-import yaml
+from dataclasses import dataclass, field
+from typing import Any
 
 from comfybridge import preflight, workflow
 from comfybridge.errors import InvalidInput
 from comfybridge.workflow import Definitions, InputRef, Lora, Prompt, Roles
 
 AUTO = "auto"
+TASKS = (
+    "text2image",
+    "image2image",
+    "inpaint",
+    "upscale",
+    "text2video",
+    "image2video",
+    "text2audio",
+    "image2model",
+)
+"""What a template makes of what; a tool's ``auto`` chooses among the templates of its task."""
 MAX_SEED = 2**64 - 1
 """ComfyUI's own limit; random seeds stay below 2**50, which every JSON reader keeps exact."""
 
 _RANDOM_SEEDS = 2**50
-# In a checkout and in the Dify package the templates lie beside the package, in a wheel inside it.
-_FOLDERS = (Path(__file__).parent / "workflows", Path(__file__).parent.parent / "workflows")
 # How trainers write down what a checkpoint is: the ModelSpec standard, and kohya's scripts before it.
 _ARCHITECTURE_KEYS = ("modelspec.architecture", "ss_base_model_version")
 
@@ -44,10 +44,13 @@ class RequiredFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SizeRules:
-    """Sides are multiples of ``grid`` pixels; an aspect ratio gets about ``pixels`` pixels in all."""
+    """Sides are multiples of ``grid`` pixels; an aspect ratio gets about ``pixels`` pixels in all.
 
-    grid: int
-    pixels: int
+    ``None`` stands for the number of pixels that the graph was exported with.
+    """
+
+    grid: int = 8
+    pixels: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,7 +93,7 @@ class Filled:
     """
 
     prompt: Prompt
-    template: str
+    template: "Template"
     seed: int
     width: int | None
     height: int | None
@@ -100,21 +103,34 @@ class Filled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
-    """One template; ``title`` and ``about`` map Dify's language codes to text. A lower ``order`` is tried earlier."""
+    """One template; ``title`` and ``about`` map Dify's language codes to text.
+
+    ``auto`` tries a lower ``order`` earlier and leaves out templates with none.
+    """
 
     name: str
     prompt: Prompt
-    order: int
+    task: str
     title: Mapping[str, str]
     about: Mapping[str, str]
     comfyui: str
-    requires: tuple[RequiredFile, ...]
-    size: SizeRules
+    order: int | None = None
+    requires: tuple[RequiredFile, ...] = ()
+    size: SizeRules = SizeRules()
     custom_nodes: tuple[str, ...] = ()
     fits: Fits | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     bindings: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     _roles: dict[tuple[str, ...], Roles] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def base_name(self) -> str:
+        """The name without its version: ``poster`` of ``poster@2``."""
+        return self.name.partition("@")[0]
+
+    @property
+    def version(self) -> int:
+        return int(self.name.partition("@")[2] or 1)
 
     def class_types(self) -> frozenset[str]:
         """Every node class that running this template can need, the one that LoRAs are loaded with included."""
@@ -187,7 +203,7 @@ class Template:
             filled.append(
                 Filled(
                     prompt=graph,
-                    template=self.name,
+                    template=self,
                     seed=values["seed"],
                     width=_value(graph, roles["width"]),
                     height=_value(graph, roles["height"]),
@@ -226,10 +242,11 @@ class Template:
 
     def _size(self, inputs: Inputs, roles: Roles) -> tuple[int | None, int | None]:
         width, height = inputs.width, inputs.height
-        if inputs.aspect is not None and width is None and height is None:
-            ratio = inputs.aspect[0] / inputs.aspect[1]
-            width, height = round(math.sqrt(self.size.pixels * ratio)), round(math.sqrt(self.size.pixels / ratio))
         own = (_value(self.prompt, roles["width"]), _value(self.prompt, roles["height"]))
+        pixels = self.size.pixels or (own[0] or 0) * (own[1] or 0)
+        if inputs.aspect is not None and width is None and height is None and pixels:
+            ratio = inputs.aspect[0] / inputs.aspect[1]
+            width, height = round(math.sqrt(pixels * ratio)), round(math.sqrt(pixels / ratio))
         return self._on_grid(width or own[0]), self._on_grid(height or own[1])
 
     def _on_grid(self, side: int | None) -> int | None:
@@ -239,89 +256,17 @@ class Template:
         return max(self.size.grid, math.floor(side / self.size.grid + 0.5) * self.size.grid)
 
 
-@functools.cache
-def library() -> tuple[Template, ...]:
-    """All templates that come with this package, the first choice first."""
-    folder = next(folder for folder in _FOLDERS if folder.is_dir())
-    return tuple(sorted((read(path) for path in folder.glob("*.json")), key=lambda template: template.order))
-
-
-def load(name: str) -> Template:
-    """Raises InvalidInput, naming the templates there are, when there is none of this name."""
-    for template in library():
-        if template.name == name:
-            return template
-    names = [AUTO, *(template.name for template in library())]
-    raise InvalidInput(
-        f"There is no template '{name}'. Choose one of: {', '.join(names)}.",
-        f"没有名为“{name}”的模板。可选：{'、'.join(names)}。",
-    )
-
-
-def read(path: Path) -> Template:
-    """Read ``<name>.json`` and the ``<name>.yaml`` beside it; ValueError names the key that is unknown or missing."""
-    prompt = json.loads(path.read_text(encoding="utf-8"))
-    sidecar = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8")) or {}
-    _check_roles(sidecar, prompt)
-    sidecar["requires"] = tuple(_strictly(RequiredFile, file) for file in sidecar.get("requires") or ())
-    sidecar["size"] = _strictly(SizeRules, sidecar.get("size") or {})
-    if sidecar.get("fits") is not None:
-        sidecar["fits"] = _strictly(Fits, {key: tuple(value) for key, value in sidecar["fits"].items()})
-    sidecar["custom_nodes"] = tuple(sidecar.get("custom_nodes") or ())
-    return _strictly(Template, {**sidecar, "name": path.stem, "prompt": prompt})
-
-
 def bind(roles: Roles, bindings: Mapping[str, str | Sequence[str]]) -> Roles:
     """The roles with a sidecar's ``bindings`` (``role: node_id.input``, or several of them) in place of those found."""
-    bound = {role: tuple(map(_parse_ref, _listed(refs))) for role, refs in bindings.items()}
+    bound = {role: tuple(map(parse_ref, listed(refs))) for role, refs in bindings.items()}
     return dataclasses.replace(roles, inputs={**roles.inputs, **bound})
 
 
-def read_bindings(path: Path, prompt: Prompt) -> Mapping[str, str | Sequence[str]]:
-    """The ``bindings`` of the sidecar beside a graph's file, none without one; ValueError names one that is wrong."""
-    sidecar = path.with_suffix(".yaml")
-    if not sidecar.is_file():
-        return {}
-    try:
-        values = yaml.safe_load(sidecar.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as exc:
-        raise ValueError(f"{sidecar.name} is no YAML: {exc}") from exc
-    bindings = values.get("bindings") if isinstance(values, Mapping) else None
-    if bindings is not None and not isinstance(bindings, Mapping):
-        raise ValueError(f"{sidecar.name}: bindings maps roles to inputs, as in 'positive: 6.text'")
-    _check_roles({"bindings": bindings or {}}, prompt)
-    return bindings or {}
-
-
-_Record = TypeVar("_Record")
-
-
-def _strictly(record: type[_Record], values: Mapping[str, Any]) -> _Record:
-    known = {f.name for f in fields(record) if f.init}  # type: ignore[arg-type]  # every record here is a dataclass
-    if unknown := sorted(set(values) - known):
-        raise ValueError(f"{record.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
-    try:
-        return record(**values)
-    except TypeError as exc:
-        raise ValueError(str(exc)) from exc
-
-
-def _check_roles(sidecar: Mapping[str, Any], prompt: Prompt) -> None:
-    bindings = sidecar.get("bindings") or {}
-    if unknown := sorted({*(sidecar.get("defaults") or {}), *bindings} - set(workflow.ROLES)):
-        raise ValueError(f"{', '.join(unknown)}: no such role; roles are {', '.join(workflow.ROLES)}")
-    for role, refs in bindings.items():
-        for ref in _listed(refs):
-            node_id, name = _parse_ref(ref)
-            if name not in prompt.get(node_id, {}).get("inputs", {}):
-                raise ValueError(f"bindings: {role} is {ref}, but the graph has no such input")
-
-
-def _listed(refs: Any) -> list[str]:
+def listed(refs: Any) -> list[str]:
     return [str(ref) for ref in refs] if isinstance(refs, list | tuple) else [str(refs)]
 
 
-def _parse_ref(ref: str) -> InputRef:
+def parse_ref(ref: str) -> InputRef:
     """``57:27.text`` names the input ``text`` of the node ``57:27``; an input's own name may hold dots."""
     node_id, _, name = ref.partition(".")
     return InputRef(node_id, name)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from comfybridge import events, jobs, watch
+from comfybridge import events, jobs, library, watch
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, Rejected, TimedOut, Unavailable
@@ -73,7 +73,7 @@ class Running:
 
 
 def filled(prompt: Prompt) -> Filled:
-    return Filled(prompt=prompt, template="sd15", seed=1, width=None, height=None, model=None)
+    return Filled(prompt=prompt, template=library.load("sd15"), seed=1, width=None, height=None, model=None)
 
 
 def graph(**more: dict[str, Any]) -> dict[str, Any]:

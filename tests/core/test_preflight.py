@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfybridge import preflight, template, workflow
+from comfybridge import library, preflight, workflow
 from comfybridge.preflight import Problem
 from comfybridge.workflow import Definitions, InputRef
 from tests.core.recorded import REFUSALS, refusal
@@ -23,7 +23,7 @@ MODERN = {"L": {"input": {"required": {"pick": ["COMBO", {"options": ["a", "b"]}
 def graph(**changed: Any) -> dict[str, dict[str, Any]]:
     """The template sd15 with inputs replaced, written as ``id__input``."""
     refs = {InputRef(*name.removeprefix("n").split("__", 1)): value for name, value in changed.items()}
-    return workflow.fill(template.load("sd15").prompt, refs)
+    return workflow.fill(library.load("sd15").prompt, refs)
 
 
 def codes(problems: list[Problem]) -> list[tuple[str, str, str]]:

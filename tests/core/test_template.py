@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfybridge import preflight, template
+from comfybridge import library, preflight, template
 from comfybridge.errors import InvalidInput
 from comfybridge.template import Inputs, Template
 from comfybridge.workflow import Definitions, InputRef, Lora
@@ -16,6 +16,7 @@ from tests.core.recorded import graph
 SIDECAR: dict[str, Any] = {
     "title": {"en_US": "Mine"},
     "about": {"en_US": "My own."},
+    "task": "text2image",
     "order": 9,
     "comfyui": "0.3.45",
     "requires": [
@@ -41,17 +42,17 @@ def written(folder: Path, prompt: Any, **changed: Any) -> Path:
 
 
 def filled(name: str, definitions: Definitions, **inputs: Any) -> template.Filled:
-    (only,) = template.load(name).fill(Inputs(**{"positive": "a fox", **inputs}), definitions)
+    (only,) = library.load(name).fill(Inputs(**{"positive": "a fox", **inputs}), definitions)
     return only
 
 
 class TestLibrary:
     def test_templates_come_in_the_order_of_their_sidecars(self) -> None:
-        assert [each.name for each in template.library()] == ["z-image-turbo", "sdxl", "sd15"]
+        assert [each.name for each in library.choices("text2image")] == ["z-image-turbo", "sdxl", "sd15"]
 
     @pytest.mark.parametrize("name", ["z-image-turbo", "sdxl", "sd15"])
     def test_template_has_title_and_description_in_both_languages(self, name: str) -> None:
-        loaded = template.load(name)
+        loaded = library.load(name)
 
         assert set(loaded.title) == set(loaded.about) == {"en_US", "zh_Hans"}
         assert all(required.huggingface.startswith("https://") for required in loaded.requires)
@@ -59,7 +60,7 @@ class TestLibrary:
 
     @pytest.mark.parametrize("name", ["z-image-turbo", "sdxl", "sd15"])
     def test_template_passes_the_check_as_it_is(self, name: str, definitions: Definitions) -> None:
-        assert preflight.check(template.load(name).prompt, definitions) == []
+        assert preflight.check(library.load(name).prompt, definitions) == []
 
     @pytest.mark.parametrize("name", ["z-image-turbo", "sdxl", "sd15"])
     def test_template_passes_the_check_when_filled_to_the_brim(self, name: str, definitions: Definitions) -> None:
@@ -77,26 +78,28 @@ class TestLibrary:
             count=8,
         )
 
-        (only,) = template.load(name).fill(inputs, definitions)
+        (only,) = library.load(name).fill(inputs, definitions)
 
         assert preflight.check(only.prompt, definitions) == []
 
     @pytest.mark.parametrize("name", ["z-image-turbo", "sdxl", "sd15"])
     def test_required_files_are_those_of_the_graph(self, name: str) -> None:
-        loaded = template.load(name)
+        loaded = library.load(name)
         values = {value for node in loaded.prompt.values() for value in node["inputs"].values() if str(value) == value}
 
         assert {required.file for required in loaded.requires} <= values
 
     def test_unknown_name_says_which_there_are(self) -> None:
         with pytest.raises(InvalidInput) as raised:
-            template.load("flux")
+            library.load("no-such")
 
-        assert str(raised.value) == "There is no template 'flux'. Choose one of: auto, z-image-turbo, sdxl, sd15."
-        assert "auto、z-image-turbo、sdxl、sd15" in raised.value.zh
+        assert str(raised.value).startswith("There is no template 'no-such'. Choose one of: auto, ")
+        for each in library.templates():
+            assert each.name in str(raised.value)
+            assert each.name in raised.value.zh
 
     def test_install_advice_names_file_folder_and_both_sources(self) -> None:
-        english, chinese = template.load("z-image-turbo").how_to_install(["ae.safetensors"])
+        english, chinese = library.load("z-image-turbo").how_to_install(["ae.safetensors"])
 
         assert english == (
             "To use the template 'z-image-turbo', put ae.safetensors into models/vae"
@@ -108,7 +111,7 @@ class TestLibrary:
 
 class TestSidecar:
     def test_whole_sidecar_is_read(self, tmp_path: Path) -> None:
-        loaded = template.read(written(tmp_path, graph("sdxl_base_refiner")))
+        loaded = library.read(written(tmp_path, graph("sdxl_base_refiner")))
 
         assert (loaded.name, loaded.order, loaded.size.grid, loaded.fits) == ("mine", 9, 64, None)
         assert loaded.requires[0].file == "mine.safetensors"
@@ -129,45 +132,39 @@ class TestSidecar:
         path = written(tmp_path, graph("sdxl_base_refiner"), **changed)
 
         with pytest.raises(ValueError, match=named):
-            template.read(path)
+            library.read(path)
 
-    @pytest.mark.parametrize("key", ["title", "about", "order", "comfyui", "size"])
+    @pytest.mark.parametrize("key", ["title", "about", "task", "comfyui"])
     def test_missing_key_is_an_error(self, key: str, tmp_path: Path) -> None:
         path = written(tmp_path, graph("sdxl_base_refiner"), **{key: None})
 
-        with pytest.raises(ValueError, match=key if key != "size" else "grid"):
-            template.read(path)
-
-    def test_half_a_size_is_an_error(self, tmp_path: Path) -> None:
-        path = written(tmp_path, graph("sdxl_base_refiner"), size={"grid": 8})
-
-        with pytest.raises(ValueError, match="pixels"):
-            template.read(path)
+        with pytest.raises(ValueError, match=key):
+            library.read(path)
 
     def test_empty_sidecar_is_an_error_that_says_so(self, tmp_path: Path) -> None:
         path = written(tmp_path, graph("sdxl_base_refiner"))
         path.with_suffix(".yaml").write_text("", encoding="utf-8")
 
-        with pytest.raises(ValueError, match=r"title|missing|empty"):
-            template.read(path)
+        with pytest.raises(ValueError, match="task"):
+            library.read(path)
 
     def test_binding_to_a_node_that_is_not_there_is_an_error(self, tmp_path: Path) -> None:
         path = written(tmp_path, graph("sdxl_base_refiner"), bindings={"positive": "99.text"})
 
         with pytest.raises(ValueError, match="99"):
-            template.read(path)
+            library.read(path)
 
     def test_graph_whose_prompt_cannot_be_found_is_an_error(self, tmp_path: Path, definitions: Definitions) -> None:
         prompt = {"1": {"class_type": "EmptyImage", "inputs": {"width": 16}}}
         path = written(tmp_path, prompt)
 
         with pytest.raises((ValueError, InvalidInput)):
-            template.read(path).fill(Inputs(positive="a fox"), definitions)
+            library.read(path).fill(Inputs(positive="a fox"), definitions)
 
     def test_binding_wins_over_tracing(self, tmp_path: Path, definitions: Definitions) -> None:
         path = written(tmp_path, graph("sdxl_base_refiner"), bindings={"positive": "15.text"})
 
-        roles = template.read(path).roles(definitions)
+        roles = library.read(path).roles(definitions)
 
         assert roles["positive"] == (InputRef("15", "text"),)
         assert roles["negative"] == (InputRef("7", "text"), InputRef("16", "text"))
@@ -175,14 +172,14 @@ class TestSidecar:
     def test_binding_reads_subgraph_ids(self, tmp_path: Path, definitions: Definitions) -> None:
         path = written(tmp_path, graph("qwen_image_lora"), bindings={"positive": "76:7.text"})
 
-        assert template.read(path).roles(definitions)["positive"] == (InputRef("76:7", "text"),)
+        assert library.read(path).roles(definitions)["positive"] == (InputRef("76:7", "text"),)
 
     def test_binding_names_several_inputs_and_inputs_with_dots(self, tmp_path: Path, definitions: Definitions) -> None:
         prompt = graph("sdxl_base_refiner")
         prompt["5"]["inputs"]["size.width"] = 7
         path = written(tmp_path, prompt, bindings={"seed": ["10.noise_seed", "11.noise_seed"], "width": "5.size.width"})
 
-        roles = template.read(path).roles(definitions)
+        roles = library.read(path).roles(definitions)
 
         assert roles["seed"] == (InputRef("10", "noise_seed"), InputRef("11", "noise_seed"))
         assert roles["width"] == (InputRef("5", "size.width"),)
@@ -196,7 +193,7 @@ class TestServerThatKeepsFilesElsewhere:
         return {**definitions, "VAELoader": loader}
 
     def test_file_in_another_folder_is_used_and_told(self, moved: Definitions) -> None:
-        (filled,) = template.load("z-image-turbo").fill(Inputs(positive="a fox"), moved)
+        (filled,) = library.load("z-image-turbo").fill(Inputs(positive="a fox"), moved)
 
         assert filled.prompt["57:29"]["inputs"]["vae_name"] == "flux\\ae.safetensors"
         assert preflight.check(filled.prompt, moved) == []
@@ -205,14 +202,14 @@ class TestServerThatKeepsFilesElsewhere:
         ]
 
     def test_template_without_moved_files_has_nothing_to_tell(self, definitions: Definitions) -> None:
-        (filled,) = template.load("z-image-turbo").fill(Inputs(positive="a fox"), definitions)
+        (filled,) = library.load("z-image-turbo").fill(Inputs(positive="a fox"), definitions)
 
         assert filled.notes == ()
 
 
 class TestSteps:
     def test_steps_of_a_base_and_a_refiner_stay_in_proportion(self, tmp_path: Path, definitions: Definitions) -> None:
-        loaded = template.read(written(tmp_path, graph("sdxl_base_refiner")))
+        loaded = library.read(written(tmp_path, graph("sdxl_base_refiner")))
 
         (filled,) = loaded.fill(Inputs(positive="a fox", steps=10), definitions)
 
@@ -247,7 +244,7 @@ class TestSizes:
 
     @given(st.integers(1, 40), st.integers(1, 40))
     def test_every_aspect_is_near_the_budget_and_on_the_grid(self, wide: int, high: int) -> None:
-        loaded = template.load("sdxl")
+        loaded = library.load("sdxl")
         (only,) = loaded.fill(Inputs(positive="a fox", aspect=(wide, high)), {})
         assert only.width is not None
         assert only.height is not None
@@ -281,7 +278,7 @@ class TestSizes:
         prompt = graph("flux_custom_advanced")
         prompt["13"]["inputs"]["latent_image"] = ["load", 0]
         prompt["load"] = {"class_type": "LoadLatent", "inputs": {"latent": "x"}}
-        loaded = template.read(written(tmp_path, prompt))
+        loaded = library.read(written(tmp_path, prompt))
 
         (only,) = loaded.fill(Inputs(positive="a fox", width=640, height=640), definitions)
 
@@ -328,9 +325,9 @@ class TestSeeds:
 
 
 def without_batch(folder: Path) -> Template:
-    prompt = json.loads(json.dumps(template.load("sd15").prompt))
+    prompt = json.loads(json.dumps(library.load("sd15").prompt))
     del prompt["5"]["inputs"]["batch_size"]
-    return template.read(written(folder, prompt))
+    return library.read(written(folder, prompt))
 
 
 class TestValues:
@@ -380,11 +377,11 @@ class TestValues:
         assert filled("z-image-turbo", definitions, negative="").notes == ()
 
     def test_template_itself_never_changes(self, definitions: Definitions) -> None:
-        before = json.dumps(template.load("sdxl").prompt)
+        before = json.dumps(library.load("sdxl").prompt)
 
         filled("sdxl", definitions, negative="x", loras=(Lora("film_grain"),), count=3, width=64)
 
-        assert json.dumps(template.load("sdxl").prompt) == before
+        assert json.dumps(library.load("sdxl").prompt) == before
 
 
 class TestModels:
@@ -425,7 +422,7 @@ class TestModels:
             "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
             "3": {"class_type": "PrimitiveString", "inputs": {"value": "words"}},
         }
-        loaded = template.read(written(tmp_path, prompt, bindings={"positive": "3.value"}))
+        loaded = library.read(written(tmp_path, prompt, bindings={"positive": "3.value"}))
 
         with pytest.raises(InvalidInput, match="LoRA"):
             loaded.fill(Inputs(positive="a fox", loras=(Lora("ink_sketch"),)), definitions)
@@ -446,7 +443,7 @@ class TestFits:
         ],
     )
     def test_model_fits_by_metadata_or_by_name(self, name: str, model: str, metadata: dict[str, str]) -> None:
-        assert template.load(name).can_run(model, metadata, server_with(model))
+        assert library.load(name).can_run(model, metadata, server_with(model))
 
     @pytest.mark.parametrize(
         ("name", "model", "metadata"),
@@ -463,35 +460,35 @@ class TestFits:
         ],
     )
     def test_model_does_not_fit(self, name: str, model: str, metadata: dict[str, str]) -> None:
-        assert not template.load(name).can_run(model, metadata, server_with(model))
+        assert not library.load(name).can_run(model, metadata, server_with(model))
 
     def test_model_that_the_server_lacks_does_not_fit(self, definitions: Definitions) -> None:
-        assert not template.load("sdxl").can_run("juggernautXL_v9.safetensors", {}, definitions)
+        assert not library.load("sdxl").can_run("juggernautXL_v9.safetensors", {}, definitions)
 
     def test_model_without_its_other_files_does_not_fit(self) -> None:
         server = server_with("z_image_turbo_fp8.safetensors")
         server["VAELoader"]["input"]["required"]["vae_name"][0][:] = ["other.safetensors"]
 
-        assert not template.load("z-image-turbo").can_run("z_image_turbo_fp8.safetensors", {}, server)
+        assert not library.load("z-image-turbo").can_run("z_image_turbo_fp8.safetensors", {}, server)
 
     def test_template_that_says_nothing_fits_nothing(self, tmp_path: Path, definitions: Definitions) -> None:
-        loaded = template.read(written(tmp_path, template.load("sdxl").prompt))
+        loaded = library.read(written(tmp_path, library.load("sdxl").prompt))
 
         assert not loaded.can_run("sd_xl_base_1.0.safetensors", SDXL, definitions)
 
     def test_model_names_are_those_the_loader_takes(self, definitions: Definitions) -> None:
-        assert template.load("sdxl").model_names(definitions) == [
+        assert library.load("sdxl").model_names(definitions) == [
             "sd_xl_base_1.0.safetensors",
             "v1-5-pruned-emaonly-fp16.safetensors",
         ]
-        assert template.load("z-image-turbo").model_names(definitions) == ["z_image_turbo_bf16.safetensors"]
-        assert template.load("sdxl").model_names({}) == []
+        assert library.load("z-image-turbo").model_names(definitions) == ["z_image_turbo_bf16.safetensors"]
+        assert library.load("sdxl").model_names({}) == []
 
 
 def server_with(model: str) -> dict[str, Any]:
     """The definitions of a server that has one more model in each folder."""
     with_model: dict[str, Any] = {}
-    for each in template.library():
+    for each in library.templates():
         for node in each.prompt.values():
             inputs = {name: ["*"] for name in node["inputs"]}
             with_model[node["class_type"]] = {"input": {"required": inputs}, "output_node": True}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfybridge import template, workflow
+from comfybridge import library, workflow
 from comfybridge.workflow import Definitions, InputRef, Link, Lora, Roles
 from tests.core.recorded import graph
 
@@ -92,18 +92,18 @@ class TestTemplates:
         ],
     )
     def test_template_is_traced(self, name: str, expected: dict[str, list[str]], definitions: Definitions) -> None:
-        roles = workflow.trace(template.load(name).prompt, definitions)
+        roles = workflow.trace(library.load(name).prompt, definitions)
 
         assert {role: places(roles, role) for role in expected} == expected
         assert roles.outputs == ("9",)
 
     def test_checkpoint_feeds_model_and_text(self, definitions: Definitions) -> None:
-        roles = workflow.trace(template.load("sdxl").prompt, definitions)
+        roles = workflow.trace(library.load("sdxl").prompt, definitions)
 
         assert (roles.model_source, roles.clip_source) == (Link("4", 0), Link("4", 1))
 
     def test_separate_loaders_feed_model_and_text(self, definitions: Definitions) -> None:
-        roles = workflow.trace(template.load("z-image-turbo").prompt, definitions)
+        roles = workflow.trace(library.load("z-image-turbo").prompt, definitions)
 
         assert (roles.model_source, roles.clip_source) == (Link("57:28", 0), Link("57:30", 0))
 
@@ -397,7 +397,7 @@ class TestFill:
         assert (filled["good"]["inputs"]["text"], filled["sampler"]["inputs"]["seed"]) == (text, seed)
 
     def test_everything_else_stays(self) -> None:
-        prompt = template.load("z-image-turbo").prompt
+        prompt = library.load("z-image-turbo").prompt
 
         filled = workflow.fill(prompt, {InputRef("57:3", "seed"): 5})
 
@@ -430,7 +430,7 @@ class TestAddLoras:
         assert filled["decode"]["inputs"]["vae"] == ["loader", 2]
 
     def test_separate_text_encoder_is_wired_from_its_first_output(self, definitions: Definitions) -> None:
-        prompt = template.load("z-image-turbo").prompt
+        prompt = library.load("z-image-turbo").prompt
 
         filled = workflow.add_loras(prompt, workflow.trace(prompt, definitions), [Lora("ink.safetensors")])
 

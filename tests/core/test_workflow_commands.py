@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from comfybridge import template, workflow
+from comfybridge import library, workflow
 from comfybridge.cli import main
 from comfybridge.simulator import Simulator
 from comfybridge.workflow import Definitions, InputRef
@@ -26,7 +26,7 @@ def written(path: Path, held: Any) -> str:
 
 def sd15(**changed: Any) -> dict[str, dict[str, Any]]:
     refs = {InputRef(*name.removeprefix("n").split("__", 1)): value for name, value in changed.items()}
-    return workflow.fill(template.load("sd15").prompt, refs)
+    return workflow.fill(library.load("sd15").prompt, refs)
 
 
 class TestInspect:
@@ -150,7 +150,7 @@ class TestCheck:
     def test_file_under_another_folder_is_no_problem_but_told(
         self, tmp_path: Path, object_info: str, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        wanted = template.load("sd15").prompt["4"]["inputs"]["ckpt_name"]
+        wanted = library.load("sd15").prompt["4"]["inputs"]["ckpt_name"]
         file = written(tmp_path / "a.json", sd15(n4__ckpt_name=f"old\\{wanted}"))
 
         status = main(["workflow", "check", file, "--object-info", object_info, "--json"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from comfybridge import credentials, parameters, template
+from comfybridge import credentials, library, parameters
 from scripts.package import LANGUAGES, i18n_problems, manifest_problems
 
 ROOT = Path(__file__).parents[2]
@@ -175,7 +175,7 @@ def test_parameters_are_those_that_apps_are_built_on() -> None:
 
 def test_template_offers_every_template_there_is() -> None:
     parameter = PARAMETERS["template"]
-    names = ["auto", *(entry.name for entry in template.library())]
+    names = ["auto", *(entry.name for entry in library.templates())]
 
     if parameter["type"] == "select":
         assert sorted(option["value"] for option in parameter["options"]) == sorted(names)

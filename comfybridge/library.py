@@ -1,0 +1,121 @@
+"""The templates there are: ``<name>.json``, what ComfyUI's "Export (API)" writes, and ``<name>.yaml``, its sidecar.
+
+A sidecar is read strictly: an unknown key is an error.
+"""
+
+import functools
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from comfybridge import workflow
+from comfybridge.errors import InvalidInput
+from comfybridge.template import AUTO, TASKS, Fits, RequiredFile, SizeRules, Template, listed, parse_ref
+from comfybridge.workflow import Prompt
+
+# In a checkout and in the Dify package the templates lie beside the package, in a wheel inside it.
+_NAME = re.compile(r"[\w.-]+(@\d+)?")
+_FOLDERS = (Path(__file__).parent / "workflows", Path(__file__).parent.parent / "workflows")
+
+
+@functools.cache
+def templates() -> tuple[Template, ...]:
+    """All templates that come with this package, by name."""
+    return read_folder(next(folder for folder in _FOLDERS if folder.is_dir()))
+
+
+def choices(task: str) -> tuple[Template, ...]:
+    """What ``auto`` chooses from, the first choice first: templates with an ``order``, each in its newest version."""
+    ordered = [each for each in templates() if each.task == task and each.order is not None]
+    newest = [each for each in ordered if find(each.base_name) is each]
+    return tuple(sorted(newest, key=lambda each: (each.order, each.name)))
+
+
+def find(name: str, others: Sequence[Template] = ()) -> Template | None:
+    """The template of this name among those of this package, then among ``others``; ``None`` without one.
+
+    ``poster@2`` is the second version of ``poster``, and ``poster`` its newest.
+    """
+    for known in (templates(), others):
+        versions = [each for each in known if name in (each.name, each.base_name)]
+        if versions:
+            return max(versions, key=lambda each: (each.name == name, each.version))
+    return None
+
+
+def load(name: str) -> Template:
+    """Raises InvalidInput, naming the templates there are, when there is none of this name."""
+    if (template := find(name)) is not None:
+        return template
+    names = [AUTO, *(template.name for template in templates())]
+    raise InvalidInput(
+        f"There is no template '{name}'. Choose one of: {', '.join(names)}.",
+        f"没有名为“{name}”的模板。可选：{'、'.join(names)}。",
+    )
+
+
+def read_folder(folder: Path) -> tuple[Template, ...]:
+    """Every template of a folder, by name; ValueError as by ``read``."""
+    return tuple(read(path) for path in sorted(folder.glob("*.json")))
+
+
+def read(path: Path) -> Template:
+    """Read ``<name>.json`` and the ``<name>.yaml`` beside it; ValueError names the key that is unknown or missing."""
+    prompt = json.loads(path.read_text(encoding="utf-8"))
+    sidecar = yaml.safe_load(path.with_suffix(".yaml").read_text(encoding="utf-8")) or {}
+    _check_roles(sidecar, prompt)
+    sidecar["requires"] = tuple(_strictly(RequiredFile, file) for file in sidecar.get("requires") or ())
+    sidecar["size"] = _strictly(SizeRules, sidecar.get("size") or {})
+    if sidecar.get("fits") is not None:
+        sidecar["fits"] = _strictly(Fits, {key: tuple(value) for key, value in sidecar["fits"].items()})
+    sidecar["custom_nodes"] = tuple(sidecar.get("custom_nodes") or ())
+    if sidecar.get("task") not in TASKS:
+        raise ValueError(f"task must be one of {', '.join(TASKS)}, not {sidecar.get('task')}")
+    if not _NAME.fullmatch(path.stem):
+        raise ValueError(f"{path.name}: a template's name is letters, digits, '.', '_' and '-', and may end in '@2'")
+    return _strictly(Template, {**sidecar, "name": path.stem, "prompt": prompt})
+
+
+def read_bindings(path: Path, prompt: Prompt) -> Mapping[str, str | Sequence[str]]:
+    """The ``bindings`` of the sidecar beside a graph's file, none without one; ValueError names one that is wrong."""
+    sidecar = path.with_suffix(".yaml")
+    if not sidecar.is_file():
+        return {}
+    try:
+        values = yaml.safe_load(sidecar.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as exc:
+        raise ValueError(f"{sidecar.name} is no YAML: {exc}") from exc
+    bindings = values.get("bindings") if isinstance(values, Mapping) else None
+    if bindings is not None and not isinstance(bindings, Mapping):
+        raise ValueError(f"{sidecar.name}: bindings maps roles to inputs, as in 'positive: 6.text'")
+    _check_roles({"bindings": bindings or {}}, prompt)
+    return bindings or {}
+
+
+_Record = TypeVar("_Record")
+
+
+def _strictly(record: type[_Record], values: Mapping[str, Any]) -> _Record:
+    known = {f.name for f in fields(record) if f.init}  # type: ignore[arg-type]  # every record here is a dataclass
+    if unknown := sorted(set(values) - known):
+        raise ValueError(f"{record.__name__} has no {', '.join(unknown)}; it has {', '.join(sorted(known))}")
+    try:
+        return record(**values)
+    except TypeError as exc:
+        raise ValueError(str(exc)) from exc
+
+
+def _check_roles(sidecar: Mapping[str, Any], prompt: Prompt) -> None:
+    bindings = sidecar.get("bindings") or {}
+    if unknown := sorted({*(sidecar.get("defaults") or {}), *bindings} - set(workflow.ROLES)):
+        raise ValueError(f"{', '.join(unknown)}: no such role; roles are {', '.join(workflow.ROLES)}")
+    for role, refs in bindings.items():
+        for ref in listed(refs):
+            node_id, name = parse_ref(ref)
+            if name not in prompt.get(node_id, {}).get("inputs", {}):
+                raise ValueError(f"bindings: {role} is {ref}, but the graph has no such input")
