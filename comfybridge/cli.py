@@ -7,22 +7,20 @@ import json
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from comfybridge import inspection, library, preflight, template, workflow
+from comfybridge.choosing import Lookup, converted
 from comfybridge.client import Client
-from comfybridge.convert import Conversion, class_types, convert, read_saved
+from comfybridge.convert import Conversion, read_saved
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput
 from comfybridge.workflow import Definitions, Prompt
 
 _ASK_S = 60.0
 _PROBLEMS, _BAD_FILE = 1, 2
-
-Lookup: TypeAlias = Callable[..., Definitions]
-"""Class types, and ``refresh=True`` for those just fetched -> their definitions."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -175,7 +173,7 @@ def _convert(options: argparse.Namespace) -> int:
         with _definitions(options) as lookup:
             for path in options.files:
                 try:
-                    conversion = _conversion(
+                    conversion = converted(
                         read_saved(path.read_bytes()),
                         lookup,
                         repair=not options.no_repair,
@@ -255,7 +253,7 @@ def _definitions(options: argparse.Namespace) -> Iterator[Lookup]:
             raise InvalidInput(
                 f"{options.object_info} holds no node definitions.", f"{options.object_info} 中没有节点定义。"
             )
-        yield lambda _class_types, **_: recorded
+        yield lambda _class_types, *, refresh=False: recorded  # noqa: ARG005  # a file says the same again
         return
     if options.server is None:
         yield _nowhere
@@ -267,12 +265,12 @@ def _definitions(options: argparse.Namespace) -> Iterator[Lookup]:
         )
     client = Client(options.server)
     try:
-        yield lambda class_types, **wishes: client.definitions(class_types, Deadline(_ASK_S), **wishes)
+        yield lambda classes, *, refresh=False: client.definitions(classes, Deadline(_ASK_S), refresh=refresh)
     finally:
         client.close()
 
 
-def _nowhere(_class_types: object, **_: object) -> Definitions:
+def _nowhere(class_types: Iterable[str], *, refresh: bool = False) -> Definitions:  # noqa: ARG001
     return {}
 
 
@@ -284,22 +282,10 @@ def _read_prompt(path: Path, lookup: Lookup) -> tuple[Prompt, Definitions]:
             "it is a saved workflow: to convert it, name the server by --server URL or --object-info FILE.",
             "这是保存的工作流：请用 --server URL 或 --object-info FILE 指定服务器，以便转换。",
         )
-    conversion = _conversion(saved, lookup, repair=True)
+    conversion = converted(saved, lookup, repair=True)
     for warning in conversion.warnings:
         print(f"{path}: {warning.message_en}", file=sys.stderr)
     return conversion.prompt, lookup(sorted(workflow.class_types(conversion.prompt)))
-
-
-def _conversion(saved: Any, lookup: Lookup, *, repair: bool) -> Conversion:
-    wanted = class_types(saved)
-    definitions = lookup(sorted(wanted))
-    if absent := wanted - definitions.keys():
-        definitions = {**definitions, **lookup(sorted(absent), refresh=True)}
-    conversion = convert(saved, definitions, repair=repair)
-    if old := preflight.outdated(conversion.prompt, definitions):
-        # A model or a pack may have been installed since.
-        conversion = convert(saved, {**definitions, **lookup(sorted(old), refresh=True)}, repair=repair)
-    return conversion
 
 
 def _deliver(path: Path, conversion: Conversion, folder: Path | None) -> None:

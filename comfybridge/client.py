@@ -18,8 +18,9 @@ from comfybridge.advice import Fault
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Failed, Lost, Unavailable
 from comfybridge.events import Events, Listener, NoSocketError
+from comfybridge.media import InputFile
 from comfybridge.messages import Output
-from comfybridge.transport import Answer, NoAnswerError, TooLargeError, Transport
+from comfybridge.transport import Answer, NoAnswerError, TooLargeError, Transport, multipart
 from comfybridge.workflow import Definitions, Prompt
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ logger = logging.getLogger(__name__)
 DEFINITIONS_FRESH_S = 300.0
 """How long a node definition (and with it the list of model files) is believed."""
 
+_WORKFLOWS = "workflows"
 _JUST_NOW_S = 1.0
 _SOCKET_REST_S = 30.0
 _LOOK_AFTER_S = 1.0
@@ -128,7 +130,42 @@ class Client:
             self._metadata[key] = self._parse(path, answer) if answer.status == HTTPStatus.OK else {}
         return self._metadata[key]
 
+    def workflows(self, deadline: Deadline) -> list[str]:
+        """The names of the workflows that are saved on the server, folders and all, without ``.json``.
+
+        ComfyUI keeps them as user data (``app/user_manager.py``); empty where there are none, or no such route.
+        """
+        path = f"/userdata?{urlencode({'dir': _WORKFLOWS, 'recurse': 'true', 'split': 'false', 'full_info': 'false'})}"
+        answer = self._request("GET", path, deadline, accept=(403, 404, 405))
+        if answer.status != HTTPStatus.OK:
+            return []
+        try:
+            listed = json.loads(answer.body)
+        except ValueError as exc:
+            raise advice.not_comfyui(self.base_url, "/userdata") from exc
+        files = [str(name).replace("\\", "/") for name in listed if isinstance(name, str)]
+        return sorted(name.removesuffix(".json") for name in files if name.endswith(".json"))
+
+    def workflow(self, name: str, deadline: Deadline) -> dict[str, Any] | None:
+        """A saved workflow as the front end wrote it; ``None`` when there is none of exactly this name."""
+        path = f"/userdata/{quote(f'{_WORKFLOWS}/{name}.json', safe='')}"
+        answer = self._request("GET", path, deadline, accept=(400, 403, 404, 405))
+        return self._parse(path, answer) if answer.status == HTTPStatus.OK else None
+
     # One prompt
+
+    def upload_image(self, file: InputFile, deadline: Deadline) -> str:
+        """Put a file (of any kind: the front end uses this route for all) into the server's ``input`` folder.
+
+        Returns the name to load it by; another than asked for only if that is taken by other bytes.
+        """
+        body, content_type = multipart({"image": (file.name, file.data, file.media.mime)})
+        answer = self._request("POST", "/upload/image", deadline, data=body, content_type=content_type)
+        uploaded = self._parse("/upload/image", answer)
+        if not isinstance(uploaded.get("name"), str):
+            raise advice.not_comfyui(self.base_url, "/upload/image")
+        folder = uploaded.get("subfolder")
+        return f"{folder}/{uploaded['name']}" if folder else str(uploaded["name"])
 
     def queue_prompt(
         self, prompt: Prompt, *, prompt_id: str, client_id: str, extra_data: Mapping[str, Any], deadline: Deadline
@@ -295,6 +332,7 @@ class Client:
         deadline: Deadline,
         *,
         data: bytes | None = None,
+        content_type: str = "application/json",
         accept: tuple[int, ...] = (),
         is_repeatable: bool = True,
     ) -> Answer:
@@ -305,7 +343,9 @@ class Client:
             _AnswerLost: the same, for a request that has to be looked up before it may be repeated.
         """
         try:
-            answer = self._http.request(method, path, deadline, data=data, is_repeatable=is_repeatable)
+            answer = self._http.request(
+                method, path, deadline, data=data, content_type=content_type, is_repeatable=is_repeatable
+            )
         except TooLargeError as exc:
             raise Failed(f"ComfyUI's answer to {path} is too large.", f"ComfyUI 对 {path} 的应答过大。") from exc
         except NoAnswerError as exc:

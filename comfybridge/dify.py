@@ -18,6 +18,7 @@ from dify_plugin.entities.tool import ToolInvokeMessage
 from dify_plugin.errors.tool import ToolProviderCredentialValidationError
 
 from comfybridge import advice, credentials, generation, parameters
+from comfybridge.choosing import Named
 from comfybridge.client import Client, view_query
 from comfybridge.credentials import Credentials
 from comfybridge.deadline import Deadline
@@ -82,7 +83,7 @@ def text2image(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMess
 
 def _queued(tool: Tool, call: Text2Image, read: Credentials) -> Iterator[ToolInvokeMessage]:
     jobs = generation.submit(
-        call.template, call.inputs, _pool(read), deadline=Deadline(call.timeout_s), extra_data=_extra_data(read)
+        Named(call.template), call.inputs, _pool(read), deadline=Deadline(call.timeout_s), extra_data=_extra_data(read)
     )
     facts = _facts(jobs, "queued")
     yield tool.create_text_message(f"Queued in ComfyUI as {facts['prompt_id']}, seed {facts['seed']}.")
@@ -93,7 +94,7 @@ def _pictures(tool: Tool, call: Text2Image, read: Credentials) -> Iterator[ToolI
     progress = _ProgressText()
     delivery = _Delivery(tool, call.output, read.image_base_url)
     steps = generation.generate(
-        call.template, call.inputs, _pool(read), timeout_s=call.timeout_s, extra_data=_extra_data(read)
+        Named(call.template), call.inputs, _pool(read), timeout_s=call.timeout_s, extra_data=_extra_data(read)
     )
     for step in steps:
         match step:
@@ -247,7 +248,7 @@ def _pool(read: Credentials) -> Pool:
 
 def _extra_data(read: Credentials) -> dict[str, Any]:
     # Beside the graph, where ComfyUI's API nodes look for it; it keeps the key out of the history (server.py).
-    return {"api_key_comfy_org": read.comfy_org_api_key} if read.comfy_org_api_key else {}
+    return {generation.COMFY_ORG_KEY: read.comfy_org_api_key} if read.comfy_org_api_key else {}
 
 
 def _is_internal(url: str) -> bool:

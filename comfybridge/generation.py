@@ -1,46 +1,44 @@
 """From a caller's wishes to pictures: choose a server and a template, then let ``jobs`` submit, wait and fetch."""
 
 import contextlib
-import dataclasses
 import logging
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from weakref import WeakKeyDictionary
 
-from comfybridge import jobs, library, preflight
+from comfybridge import choosing, jobs, preflight
+from comfybridge.choosing import Source
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput, OutOfMemory, Rejected, TimedOut, Unavailable
 from comfybridge.jobs import Job, OutputFile
-from comfybridge.messages import Output
+from comfybridge.messages import Succeeded
 from comfybridge.pool import Pool
-from comfybridge.template import AUTO, Filled, Inputs, Template
+from comfybridge.template import Filled, Inputs
 from comfybridge.watch import Event
 from comfybridge.workflow import Definitions
 
 logger = logging.getLogger(__name__)
 
-_TASK = "text2image"
-_METADATA_LOOKS = 30
-# The last choice of each client, with what it hung on: the state of its definitions and the model that was wanted.
-_CHOICES: WeakKeyDictionary[Client, tuple[tuple[int, str | None], Template, str | None]] = WeakKeyDictionary()
+COMFY_ORG_KEY = "api_key_comfy_org"
+"""Where in ``extra_data`` the nodes of paid services look for their key (ComfyUI's ``execution.py``)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """The end of a generation that succeeded; every other end is an exception of ``errors``.
 
-    ``jobs`` are those that made the pictures, ``seconds`` the time since the call.
+    ``jobs`` are those that made the files, ``seconds`` the time since the call, ``texts`` what nodes showed as text.
     """
 
     jobs: tuple[Job, ...]
     seconds: float
+    texts: tuple[str, ...] = ()
 
 
 def generate(
-    name: str, inputs: Inputs, pool: Pool, *, timeout_s: float, extra_data: Mapping[str, Any]
+    source: Source, inputs: Inputs, pool: Pool, *, timeout_s: float, extra_data: Mapping[str, Any]
 ) -> Iterator[Event | OutputFile | Outcome]:
     """Make pictures: events while it waits, then each picture as it is fetched, then the Outcome.
 
@@ -50,12 +48,14 @@ def generate(
     started = time.monotonic()
     deadline = Deadline(timeout_s)
     with contextlib.ExitStack() as listening:
-        waiting = list(submit(name, inputs, pool, deadline=deadline, extra_data=extra_data, listening=listening))
+        waiting = list(submit(source, inputs, pool, deadline=deadline, extra_data=extra_data, listening=listening))
         done: list[Job] = []
+        texts: tuple[str, ...] = ()
         try:
             while waiting:
-                job, outputs = yield from _finish(waiting[0], deadline, extra_data, listening)
-                for output in outputs:
+                job, done_by_it = yield from _finish(waiting[0], deadline, extra_data, listening)
+                texts += done_by_it.texts
+                for output in done_by_it.outputs:
                     yield jobs.fetch(job, output, deadline)
                 done.append(job)
                 waiting.pop(0)
@@ -65,14 +65,14 @@ def generate(
             jobs.cancel(waiting[1:])
             raise
     seconds = time.monotonic() - started
-    yield Outcome(tuple(done), seconds)
+    yield Outcome(tuple(done), seconds, texts)
     # Now that everything is handed over, since a line to Dify's daemon takes its time.
     for job in done:
         logger.info("prompt %s succeeded at %s in %.1f s", job.prompt_id, job.client.base_url, seconds)
 
 
 def submit(
-    name: str,
+    source: Source,
     inputs: Inputs,
     pool: Pool,
     *,
@@ -80,7 +80,7 @@ def submit(
     extra_data: Mapping[str, Any],
     listening: contextlib.ExitStack | None = None,
 ) -> tuple[Job, ...]:
-    """Queue the template's prompts on the first server that takes them; all of them, or none.
+    """Queue the source's prompts on the first server that takes them; all of them, or none.
 
     ``listening`` keeps the listeners open; without it nobody listens, for jobs that are collected later.
 
@@ -92,7 +92,7 @@ def submit(
     first: ComfyError | None = None
     for client in pool.candidates(deadline):
         try:
-            filled, definitions = prepare(client, name, inputs, deadline)
+            filled, definitions = prepare(client, source, inputs, deadline, extra_data)
             return _queue(client, filled, definitions, deadline, extra_data, listening)
         except (InvalidInput, Rejected, Unavailable) as exc:
             # What the first, best server says is what people should read.
@@ -101,13 +101,16 @@ def submit(
     raise first
 
 
-def prepare(client: Client, name: str, inputs: Inputs, deadline: Deadline) -> tuple[tuple[Filled, ...], Definitions]:
-    """Choose the template, bind the values and look whether this server can run the graph; nothing is sent to run."""
+def prepare(
+    client: Client, source: Source, inputs: Inputs, deadline: Deadline, extra_data: Mapping[str, Any]
+) -> tuple[tuple[Filled, ...], Definitions]:
+    """Choose the graph, bind the values and look whether this server can run it; nothing is sent to run."""
+    has_key = bool(extra_data.get(COMFY_ORG_KEY))
     for refresh in (False, True):
         try:
-            chosen, inputs_for_it, definitions = choose(client, name, inputs, deadline, refresh=refresh)
+            chosen, inputs_for_it, definitions = choosing.choose(client, source, inputs, deadline, refresh=refresh)
             filled = chosen.fill(inputs_for_it, definitions)
-            problems = preflight.check(filled[0].prompt, definitions)
+            problems = _problems(filled[0], definitions, has_key=has_key)
             if problems:
                 raise jobs.rejected(chosen, problems)
         except (InvalidInput, Rejected):
@@ -119,54 +122,15 @@ def prepare(client: Client, name: str, inputs: Inputs, deadline: Deadline) -> tu
     raise AssertionError  # the loop returns or raises
 
 
-def choose(
-    client: Client, name: str, inputs: Inputs, deadline: Deadline, *, refresh: bool = False
-) -> tuple[Template, Inputs, Definitions]:
-    """Find the template: the named one, or for ``auto`` the first that this server has the models for.
-
-    Where no template's own models are there, a checkpoint that fits one of them is taken: by its metadata, then by its
-    name. A model that the caller names decides which templates come into question.
-
-    Raises:
-        InvalidInput: no such template, or ``auto`` found none that fits.
-    """
-    templates = library.choices(_TASK) if name == AUTO else (library.load(name),)
-    fetched = client.definitions_fetched
-    classes = frozenset().union(*(candidate.class_types() for candidate in templates))
-    definitions = client.definitions(classes, deadline, refresh=refresh)
-    if name != AUTO:
-        return templates[0], inputs, definitions
-    key, chosen, model = _CHOICES.get(client, (None, None, None))
-    if chosen is None or key != (fetched, inputs.model):
-        chosen, model = _first_that_runs(client, templates, inputs.model, definitions, deadline)
-        # With the state from before the definitions were asked for: were they fetched since, the next call looks again.
-        _CHOICES[client] = ((fetched, inputs.model), chosen, model)
-    return chosen, dataclasses.replace(inputs, model=model), definitions
-
-
-def _first_that_runs(
-    client: Client, templates: Sequence[Template], wanted: str | None, definitions: Definitions, deadline: Deadline
-) -> tuple[Template, str | None]:
-    """The template, and the model file that it shall load; ``None`` for its own."""
-    for candidate in templates:
-        if wanted is None and preflight.can_run(candidate.prompt, definitions):
-            return candidate, None
-    looks = 0
-    for candidate in templates:
-        names = candidate.model_names(definitions)
-        if wanted is not None:
-            match = preflight.find_name(wanted, names).name
-            if any(match == required.file for required in candidate.requires):
-                return candidate, wanted
-            names = [match] if match is not None else []
-        for model in names:
-            looks += 1
-            # Reading every file's metadata on a server with hundreds of models would take longer than the picture.
-            has_look = looks <= _METADATA_LOOKS and candidate.fits is not None
-            metadata = client.view_metadata(candidate.model_folder, model, deadline) if has_look else {}
-            if candidate.can_run(model, metadata, definitions):
-                return candidate, model
-    raise _no_template(templates, wanted, definitions)
+def _problems(filled: Filled, definitions: Definitions, *, has_key: bool) -> list[preflight.Problem]:
+    """What keeps the graph from running, but for the files that are uploaded with it."""
+    coming = {file.name for file in filled.files}
+    return [
+        problem
+        for problem in preflight.check(filled.prompt, definitions, has_key=has_key)
+        if problem.code not in preflight.INPUT_FILE
+        or filled.prompt[problem.node_id]["inputs"][problem.input] not in coming
+    ]
 
 
 def _queue(
@@ -189,7 +153,7 @@ def _queue(
 
 def _finish(
     job: Job, deadline: Deadline, extra_data: Mapping[str, Any], listening: contextlib.ExitStack
-) -> Generator[Event, None, tuple[Job, tuple[Output, ...]]]:
+) -> Generator[Event, None, tuple[Job, Succeeded]]:
     """Follow the job to its outputs; after an out-of-memory, free the server's memory and try once more."""
     try:
         return job, (yield from jobs.follow(job, deadline))
@@ -210,20 +174,3 @@ def _queue_again(
     except (Unavailable, Rejected) as exc:
         logger.warning("prompt %s: no second try: %s", job.prompt_id, exc)
         return None
-
-
-def _no_template(templates: Sequence[Template], model: str | None, definitions: Definitions) -> InvalidInput:
-    if model is not None:
-        names = sorted({name for candidate in templates for name in candidate.model_names(definitions)})
-        english, chinese = preflight.not_found("the model", "模型", model, names)
-        if preflight.find_name(model, names).name is not None:
-            english = f"Which template fits the model '{model}' cannot be told from its metadata or its name."
-            chinese = f"无法从元数据或文件名判断模型“{model}”适用的模板。"
-        options = ", ".join(candidate.name for candidate in templates)
-        return InvalidInput(
-            f"{english[0].upper()}{english[1:]} Templates to choose from: {options}.", f"{chinese}可选模板：{options}。"
-        )
-    install_en, install_zh = templates[0].how_to_install()
-    return InvalidInput(
-        f"The server has no model that a template can run. {install_en}", f"服务器上没有可用的模型。{install_zh}"
-    )

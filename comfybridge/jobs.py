@@ -17,7 +17,8 @@ from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, OutOfMemory, Rejected, TimedOut, Unavailable
 from comfybridge.events import Listener
-from comfybridge.messages import Interrupted, NodeFailed, Output, Succeeded, image_type, read_history, saved
+from comfybridge.media import output_type
+from comfybridge.messages import Interrupted, NodeFailed, Output, Succeeded, read_history, saved
 from comfybridge.template import Filled, Template
 from comfybridge.watch import Event, Watch
 from comfybridge.workflow import Definitions
@@ -42,7 +43,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """One finished picture: its bytes as ComfyUI saved them, and a file name whose extension fits the bytes."""
+    """One finished file: its bytes as ComfyUI saved them, and a file name whose extension fits the bytes."""
 
     job: Job
     output: Output
@@ -67,10 +68,16 @@ def queue(
         Lost: whether it did cannot be found out.
     """
     prompt_id = str(uuid4())
+    graph = filled.saved_under(prompt_id)
     listener = listening.enter_context(client.listen(prompt_id, deadline)) if listening is not None else Listener(None)
     try:
+        for file in filled.files:
+            name = client.upload_image(file, deadline)
+            if name != file.name:
+                # Something else has that name there.
+                graph = workflow.replace_value(graph, file.name, name)
         refusal = client.queue_prompt(
-            filled.prompt,
+            graph,
             prompt_id=prompt_id,
             client_id=listener.client_id,
             # Previews are never shown; not making them saves a decode and some 40 kB for every step.
@@ -91,7 +98,7 @@ def queue(
     return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener)
 
 
-def follow(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, ...]]:
+def follow(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
     """Wait for the end of one job and return what it saved."""
     try:
         return (yield from _wait(job, deadline))
@@ -101,7 +108,7 @@ def follow(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output,
         raise
 
 
-def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, tuple[Output, ...]]:
+def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
     watch = Watch(looked=time.monotonic())
     while True:
         due = watch.due(hears=job.listener.hears)
@@ -138,20 +145,21 @@ def _look(job: Job, deadline: Deadline, *, history_first: bool) -> Succeeded | N
     return history_first and job.client.is_queued(job.prompt_id, deadline)
 
 
-def _outputs(entry: Succeeded) -> tuple[Output, ...]:
-    if not entry.outputs:
+def _outputs(entry: Succeeded) -> Succeeded:
+    """What the job saved, without previews."""
+    if not entry.outputs and not entry.texts:
         raise Failed(
             "ComfyUI finished without an output: the workflow saved no picture.",
             "ComfyUI 已执行完毕，但没有输出：工作流没有保存任何图像。",
         )
-    return saved(entry.outputs)
+    return Succeeded(saved(entry.outputs), entry.texts)
 
 
 def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
-    """Fetch one picture and look whether it is one.
+    """Fetch one file and look whether it is what its name says.
 
     Raises:
-        Failed: the file is gone, or no picture.
+        Failed: the file is gone, or something else.
         TimedOut: the deadline passed; the file can still be collected.
         Unavailable: the server does not answer any more.
     """
@@ -169,15 +177,17 @@ def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
         except ComfyError as exc:
             exc.about(job.prompt_id, job.client.base_url)
             raise
-    media = image_type(data)
+    media = output_type(data, output.filename)
     if media is None:
         raise Failed(
-            f"What ComfyUI served as {output.filename} is not a whole picture ({len(data)} bytes).",
-            f"ComfyUI 返回的 {output.filename} 不是完整的图像（{len(data)} 字节）。",
+            f"What ComfyUI served as {output.filename} is not a whole file of that kind ({len(data)} bytes).",
+            f"ComfyUI 返回的 {output.filename} 不是完整的该类文件（{len(data)} 字节）。",
             prompt_id=job.prompt_id,
             server=job.client.base_url,
         )
-    return OutputFile(job, output, PurePosixPath(output.filename).stem + media.extension, media.mime, data)
+    # The prompt_id is in the name for ComfyUI's cache's sake, and only long to people.
+    stem = PurePosixPath(output.filename).stem.replace(f"_{job.prompt_id}", "")
+    return OutputFile(job, output, stem + media.extension, media.mime, data)
 
 
 def cancel(jobs: Sequence[Job]) -> None:

@@ -3,6 +3,7 @@
 A sidecar is read strictly: an unknown key is an error.
 """
 
+import difflib
 import functools
 import json
 import re
@@ -20,6 +21,8 @@ from comfybridge.workflow import Prompt
 
 # In a checkout and in the Dify package the templates lie beside the package, in a wheel inside it.
 _NAME = re.compile(r"[\w.-]+(@\d+)?")
+_NEEDED = ("title", "about", "task", "comfyui")
+_MOST_SAVED = 20
 _FOLDERS = (Path(__file__).parent / "workflows", Path(__file__).parent.parent / "workflows")
 
 
@@ -52,11 +55,25 @@ def load(name: str) -> Template:
     """Raises InvalidInput, naming the templates there are, when there is none of this name."""
     if (template := find(name)) is not None:
         return template
-    names = [AUTO, *(template.name for template in templates())]
-    raise InvalidInput(
-        f"There is no template '{name}'. Choose one of: {', '.join(names)}.",
-        f"没有名为“{name}”的模板。可选：{'、'.join(names)}。",
-    )
+    raise unknown(name, [template.name for template in templates()])
+
+
+def unknown(name: str, known: Sequence[str], saved: Sequence[str] = ()) -> InvalidInput:
+    """Say that no template and no workflow saved on the server has this name, with those that come near it."""
+    names = [AUTO, *known]
+    near = difflib.get_close_matches(name, [*names, *saved], n=3, cutoff=0.4)
+    english = f"There is no template '{name}'. Choose one of: {', '.join(names)}."
+    chinese = f"没有名为“{name}”的模板。可选：{'、'.join(names)}。"
+    if saved:
+        some = list(saved[:_MOST_SAVED])
+        more = f" (and {len(saved) - len(some)} more)" if len(saved) > len(some) else ""
+        more_zh = f"等 {len(saved)} 个" if more else ""
+        english += f" Or a workflow saved in ComfyUI: {', '.join(some)}{more}."
+        chinese += f"或 ComfyUI 中保存的工作流：{'、'.join(some)}{more_zh}。"
+    if near:
+        english += f" Did you mean {' or '.join(near)}?"
+        chinese += f"是否指 {' 或 '.join(near)}？"
+    return InvalidInput(english, chinese)
 
 
 def read_folder(folder: Path) -> tuple[Template, ...]:
@@ -74,6 +91,8 @@ def read(path: Path) -> Template:
     if sidecar.get("fits") is not None:
         sidecar["fits"] = _strictly(Fits, {key: tuple(value) for key, value in sidecar["fits"].items()})
     sidecar["custom_nodes"] = tuple(sidecar.get("custom_nodes") or ())
+    if absent := [key for key in _NEEDED if not sidecar.get(key)]:
+        raise ValueError(f"{path.stem}.yaml lacks {', '.join(absent)}")
     if sidecar.get("task") not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, not {sidecar.get('task')}")
     if not _NAME.fullmatch(path.stem):

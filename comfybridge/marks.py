@@ -136,6 +136,11 @@ class Marks:
         marked += [ref for ref in refs if ref not in marked]
 
 
+def role_of(name: str) -> str | None:
+    """The role that a name means, in English or Chinese; ``None`` when it means none."""
+    return _ROLE_OF.get(plain(name))
+
+
 def read(graph: Graph, node_ids: Iterable[str]) -> Marks:
     """Read the marks of these nodes."""
     marks = Marks()

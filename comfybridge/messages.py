@@ -89,9 +89,10 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The files of a finished prompt, in the order of the graph's nodes."""
+    """The files and the texts of a finished prompt, in the order of the graph's nodes."""
 
     outputs: tuple[Output, ...]
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,8 @@ def read_history(entry: Mapping[str, Any]) -> HistoryEntry:
     """
     status = entry.get("status") or {}
     if status.get("status_str") != "error":
-        return Succeeded(tuple(_outputs(entry)))
+        nodes = _in_order(entry)
+        return Succeeded(tuple(_outputs(nodes)), tuple(_texts(nodes)))
     for name, data in reversed(status.get("messages") or []):
         if name == "execution_error":
             return NodeFailed(
@@ -135,13 +137,18 @@ def read_history(entry: Mapping[str, Any]) -> HistoryEntry:
     return NodeFailed("", "", "", "ComfyUI reported an error without a cause")
 
 
-def _outputs(entry: Mapping[str, Any]) -> Iterable[Output]:
+def _in_order(entry: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     # prompt is [number, prompt_id, graph, extra_data, outputs]; its graph keeps the order in which we sent the nodes.
     outputs: Mapping[str, Any] = entry.get("outputs") or {}
     graph = entry["prompt"][2] if len(entry.get("prompt") or ()) > 2 else {}  # noqa: PLR2004
     order = {node_id: position for position, node_id in enumerate(graph)}
-    for node_id in sorted(outputs, key=lambda node_id: order.get(node_id, len(order))):
-        for files in (outputs[node_id] or {}).values():
+    in_order = sorted(outputs, key=lambda node_id: order.get(node_id, len(order)))
+    return [(node_id, outputs[node_id] or {}) for node_id in in_order]
+
+
+def _outputs(nodes: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterable[Output]:
+    for node_id, output in nodes:
+        for files in output.values():
             for file in files if isinstance(files, list) else ():
                 if isinstance(file, Mapping) and file.get("filename"):
                     yield Output(
@@ -149,33 +156,14 @@ def _outputs(entry: Mapping[str, Any]) -> Iterable[Output]:
                     )
 
 
+def _texts(nodes: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterable[str]:
+    """What PreviewAny (comfy_extras/nodes_preview_any.py) and the packs' nodes for texts show: ``{"text": [...]}``."""
+    for _, output in nodes:
+        text = output.get("text")
+        yield from (one for one in (text if isinstance(text, list) else [text]) if isinstance(one, str))
+
+
 def saved(outputs: Iterable[Output]) -> tuple[Output, ...]:
     """Leave previews (``temp``) out, unless nothing else was saved."""
     everything = tuple(outputs)
     return tuple(output for output in everything if output.type != "temp") or everything
-
-
-@dataclass(frozen=True, slots=True)
-class MediaType:
-    """What a file is, by its first bytes."""
-
-    mime: str
-    extension: str
-
-
-_IMAGES = (
-    (b"\x89PNG\r\n\x1a\n", MediaType("image/png", ".png")),
-    (b"\xff\xd8\xff", MediaType("image/jpeg", ".jpg")),
-    (b"GIF87a", MediaType("image/gif", ".gif")),
-    (b"GIF89a", MediaType("image/gif", ".gif")),
-)
-
-
-def image_type(data: bytes) -> MediaType | None:
-    """Tell the kind of picture by its magic bytes; ``None`` when it is none, or a PNG that was cut off."""
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return MediaType("image/webp", ".webp")
-    for magic, media_type in _IMAGES:
-        if data.startswith(magic):
-            return None if media_type.mime == "image/png" and data[-8:-4] != b"IEND" else media_type
-    return None

@@ -68,6 +68,9 @@ _WHOLE_ERRORS = {
     "prompt_no_outputs": _NO_OUTPUT,
 }
 _LONGEST_VALUE = 80
+INPUT_FILE = ("missing_image", "missing_file")
+"""The codes of problems with files in the server's ``input`` folder."""
+
 _NO_CLASS = re.compile(r"node '?(?P<class>.+?)'? (?:does not exist|not found)")
 _NO_FILE = re.compile(r"Invalid (?P<kind>\w+) file: (?P<file>.+)")
 _NODE_ID = re.compile(r"#([\w:]+)")
@@ -110,6 +113,11 @@ def options(definitions: Definitions, class_type: str, name: str) -> list[str] |
     return None
 
 
+def is_elsewhere(file: str) -> bool:
+    """Whether a file's name says that it is in another folder of the server: ``picture.png [output]``."""
+    return bool(_ELSEWHERE.search(file))
+
+
 def outdated(prompt: Prompt, definitions: Definitions) -> frozenset[str]:
     """The classes whose definitions lack a value of the prompt, and those that are absent: worth another fetch."""
     return frozenset(
@@ -133,14 +141,12 @@ def check(prompt: Prompt, definitions: Definitions, *, has_key: bool = False) ->
 
 
 def can_run(prompt: Prompt, definitions: Definitions) -> bool:
-    """Whether ``check`` would find nothing after ``repair``; quicker where it would: it stops at the first problem."""
-    return (
-        next(
-            _problems(Graph(repair(prompt, definitions).prompt, definitions), has_key=False),
-            None,
-        )
-        is None
-    )
+    """Whether ``check`` would find nothing after ``repair`` but input files that a caller can give.
+
+    Quicker where it would: it stops at the first problem.
+    """
+    problems = _problems(Graph(repair(prompt, definitions).prompt, definitions), has_key=False)
+    return all(problem.code in INPUT_FILE for problem in problems)
 
 
 def repair(prompt: Prompt, definitions: Definitions) -> Repaired:
@@ -265,7 +271,7 @@ def _check_value(graph: Graph, node_id: str, name: str, value: Any) -> Iterator[
         if isinstance(value, list) or str(value) in names:
             return
         if upload is not None:
-            if not _ELSEWHERE.search(str(value)):
+            if not is_elsewhere(str(value)):
                 yield _no_file(graph, node_id, name, str(value), *upload)
         # A list that is empty on the server is filled by the front end, unless it is one of files.
         elif names or MODEL_FILE.search(str(value)):

@@ -69,7 +69,14 @@ class Transport:
             self._pool.clear()
 
     def request(
-        self, method: str, path: str, deadline: Deadline, *, data: bytes | None = None, is_repeatable: bool = True
+        self,
+        method: str,
+        path: str,
+        deadline: Deadline,
+        *,
+        data: bytes | None = None,
+        content_type: str = "application/json",
+        is_repeatable: bool = True,
     ) -> Answer:
         """Send a request and read the whole answer.
 
@@ -80,7 +87,7 @@ class Transport:
             NoAnswerError: no answer, or none in time.
             TooLargeError: more of it than anybody needs.
         """
-        headers = self._headers if data is None else {**self._headers, "Content-Type": "application/json"}
+        headers = self._headers if data is None else {**self._headers, "Content-Type": content_type}
         try:
             return self._once(method, path, deadline, data, headers)
         except NoAnswerError as exc:
@@ -112,6 +119,11 @@ class Transport:
                 response.close()
         except faults.HTTPError as exc:
             raise NoAnswerError(_fault(exc)) from exc
+
+
+def multipart(fields: Mapping[str, str | tuple[str, bytes, str]]) -> tuple[bytes, str]:
+    """A form's body and its content type; a file is ``(filename, data, mime)``."""
+    return urllib3.encode_multipart_formdata(fields)
 
 
 def _pool(base_url: str, certificates: str) -> urllib3.PoolManager | None:

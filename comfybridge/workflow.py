@@ -14,7 +14,7 @@ from comfybridge.graph import class_types as class_types
 from comfybridge.graph import fill as fill
 from comfybridge.graph import output_nodes as output_nodes
 from comfybridge.graph import title as title
-from comfybridge.marks import FILES
+from comfybridge.marks import FILES as FILES
 from comfybridge.marks import ROLES as ROLES
 from comfybridge.trace import Note as Note
 from comfybridge.trace import Roles as Roles
@@ -60,6 +60,8 @@ def add_loras(prompt: Prompt, roles: Roles, loras: Sequence[Lora]) -> dict[str, 
     With a traced text encoder ``LoraLoader`` is used, else ``LoraLoaderModelOnly``. The graph must have a model source.
     """
     source = roles.model_source
+    if not loras:
+        return fill(prompt, {})
     if source is None:
         raise ValueError("a graph without a model loader takes no LoRA")
     model, clip = source, roles.clip_source
@@ -87,6 +89,12 @@ def add_loras(prompt: Prompt, roles: Roles, loras: Sequence[Lora]) -> dict[str, 
         if (link := as_link(value)) in rewired
     }
     return {**fill(prompt, moved), **added}
+
+
+def replace_value(prompt: Prompt, old: str, new: str) -> dict[str, dict[str, Any]]:
+    """Return a copy of the graph in which each input that holds the old value holds the new one."""
+    refs = [InputRef(node_id, name) for node_id, node in prompt.items() for name in node["inputs"]]
+    return fill(prompt, {ref: new for ref in refs if _value(prompt, ref) == old})
 
 
 def _value(prompt: Prompt, ref: InputRef) -> Any:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from comfybridge import generation
+from comfybridge.choosing import Named, Source
 from comfybridge.client import Client
 from comfybridge.generation import Outcome
 from comfybridge.jobs import OutputFile
@@ -25,11 +26,13 @@ class Made:
 
 
 def generate(
-    clients: Client | Sequence[Client], *, name: str = "sd15", timeout_s: float = 20, **inputs: Any
+    clients: Client | Sequence[Client], *, name: str | Source = "sd15", timeout_s: float = 20, **inputs: Any
 ) -> Generator[Event | OutputFile | Outcome, None, None]:
     pool = Pool([clients] if isinstance(clients, Client) else clients)
-    chosen = Inputs(**{"positive": "a fox", "width": 64, "height": 64, "steps": 2, **inputs})
-    yield from generation.generate(name, chosen, pool, timeout_s=timeout_s, extra_data={})
+    small = {"width": 64, "height": 64, "steps": 2} if isinstance(name, str) else {}
+    source = Named(name) if isinstance(name, str) else name
+    chosen = Inputs(**{"positive": "a fox", **small, **inputs})
+    yield from generation.generate(source, chosen, pool, timeout_s=timeout_s, extra_data={})
 
 
 def sort(items: Iterable[Event | OutputFile | Outcome]) -> Made:

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from comfybridge import events, jobs, library, watch
+from comfybridge.choosing import Pasted
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, Rejected, TimedOut, Unavailable
 from comfybridge.jobs import Job
-from comfybridge.messages import Output, Progress
+from comfybridge.messages import Output, Progress, Succeeded
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import (
     CutWebSockets,
@@ -88,7 +89,10 @@ def graph(**more: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def run(client: Client, prompt: Prompt, deadline: Deadline) -> tuple[Job, tuple[Output, ...]]:
+SD15 = library.load("sd15").prompt
+
+
+def run(client: Client, prompt: Prompt, deadline: Deadline) -> tuple[Job, Succeeded]:
     """Submit a graph and follow it without anybody listening."""
     job = jobs.queue(client, filled(prompt), {}, deadline, {}, None)
     following = jobs.follow(job, deadline)
@@ -106,7 +110,7 @@ class TestSuccess:
         (file,) = made.files
         on_disk = (comfyui.folder / "output" / file.output.filename).read_bytes()
         assert file.data == on_disk
-        assert (file.mime, file.filename) == ("image/png", file.output.filename)
+        assert (file.mime, file.filename) == ("image/png", "SD1.5_00001_.png")
         assert made.outcome is not None
         assert [job.prompt_id for job in made.outcome.jobs] == list(comfyui.history)
 
@@ -218,30 +222,42 @@ class TestSuccess:
         assert comfyui.count("GET", "/view") == 2
 
     def test_fully_cached_run_delivers_its_old_picture(self, comfyui: Simulator, client: Client) -> None:
-        first, second = make(client, seed=5), make(client, seed=5)
+        first, second = make(client, name=Pasted(SD15), seed=5), make(client, name=Pasted(SD15), seed=5)
 
         assert [file.data for file in first.files] == [file.data for file in second.files]
         assert len(comfyui.history) == 2
 
+    def test_template_saves_anew_what_was_saved_before(self, comfyui: Simulator, client: Client) -> None:
+        first, second = make(client, seed=5), make(client, seed=5)
+
+        for made, prompt_id in zip((first, second), comfyui.history, strict=True):
+            assert prompt_id in made.files[0].output.filename
+            assert made.files[0].filename == "SD1.5_00001_.png"
+        cached = dict(comfyui.history[prompt_id]["status"]["messages"])["execution_cached"]
+        assert "3" in cached["nodes"]
+        assert "9" not in cached["nodes"]
+
     def test_cached_run_without_a_socket_delivers_too(self, comfyui: Simulator, client: Client) -> None:
         comfyui.inject(RefuseWebSockets(403))
 
-        assert make(client, seed=5).files[0].data == make(client, seed=5).files[0].data
+        first, second = make(client, name=Pasted(SD15), seed=5), make(client, name=Pasted(SD15), seed=5)
+
+        assert first.files[0].data == second.files[0].data
 
     def test_previews_are_left_out_when_something_was_saved(self, client: Client, deadline: Deadline) -> None:
         prompt = graph(n={"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}})
 
-        _, outputs = run(client, prompt, deadline)
+        _, done = run(client, prompt, deadline)
 
-        assert [output.type for output in outputs] == ["output"]
+        assert [output.type for output in done.outputs] == ["output"]
 
     def test_previews_are_delivered_when_nothing_else_was_saved(self, client: Client, deadline: Deadline) -> None:
         prompt = {"1": graph()["1"], "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
 
-        job, outputs = run(client, prompt, deadline)
+        job, done = run(client, prompt, deadline)
 
-        assert [output.type for output in outputs] == ["temp"]
-        assert jobs.fetch(job, outputs[0], deadline).mime == "image/png"
+        assert [output.type for output in done.outputs] == ["temp"]
+        assert jobs.fetch(job, done.outputs[0], deadline).mime == "image/png"
 
     def test_prompt_says_what_made_it_and_wants_no_previews(self, comfyui: Simulator, client: Client) -> None:
         make(client)
@@ -306,7 +322,7 @@ class TestFailed:
         error = self.fails(client)
 
         assert isinstance(error, Failed)
-        assert "is not a whole picture" in str(error)
+        assert "is not a whole file of that kind" in str(error)
         assert error.prompt_id is not None
 
     @pytest.mark.usefixtures("_quick")
@@ -322,7 +338,8 @@ class TestFailed:
     def test_file_name_without_an_extension_gets_one(
         self, comfyui: Simulator, client: Client, deadline: Deadline
     ) -> None:
-        job, (output,) = run(client, graph(), deadline)
+        job, done = run(client, graph(), deadline)
+        (output,) = done.outputs
         (comfyui.folder / "output" / output.filename).rename(comfyui.folder / "output" / "picture")
 
         file = jobs.fetch(job, Output("2", "picture", "", "output"), deadline)

@@ -184,7 +184,7 @@ def test_output_that_is_no_picture(fails: Fails, comfyui: Simulator) -> None:
 
     assert failure.outcome == "failed"
     assert failure.prompt_id
-    assert "picture" in failure.english
+    assert "is not a whole file" in failure.english
 
 
 def test_picture_that_breaks_off_is_fetched_again(text2image: Call, comfyui: Simulator) -> None:
