@@ -244,6 +244,18 @@ class Template:
             )
         return tuple(filled)
 
+    def as_is(self) -> Filled:
+        """The graph as it stands, for a job that was filled elsewhere; read without node definitions."""
+        roles = self.roles({})
+        return Filled(
+            prompt=self.prompt,
+            template=self,
+            seed=_value(self.prompt, roles["seed"]),
+            width=_value(self.prompt, roles["width"]),
+            height=_value(self.prompt, roles["height"]),
+            model=_value(self.prompt, roles["model"]),
+        )
+
     def _refuse(self, inputs: Inputs, roles: Roles) -> None:
         if inputs.positive is not None and not roles["positive"]:
             raise InvalidInput(
