@@ -1,12 +1,13 @@
 """The node classes the simulated server has, as its ``/object_info`` tells them.
 
-``object_info.json`` is a recording of ComfyUI 0.8.0, reduced to the classes for still pictures;
+``object_info.json`` is a recording of ComfyUI 0.8.0, reduced to the classes that library templates are made
+of: pictures, video, sound, meshes and text, none of the partners' API nodes and nothing that trains or stores models;
 lists of model and input files are empty in it and filled in here.
 """
 
 import copy
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -39,10 +40,23 @@ MODEL_INPUTS = {
     ("HypernetworkLoader", "hypernetwork_name"): "hypernetworks",
     ("UpscaleModelLoader", "model_name"): "upscale_models",
     ("ModelPatchLoader", "name"): "model_patches",
+    ("GLIGENLoader", "gligen_name"): "gligen",
+    ("PhotoMakerLoader", "photomaker_model_name"): "photomaker",
+    ("ImageOnlyCheckpointLoader", "ckpt_name"): "checkpoints",
+    ("LatentUpscaleModelLoader", "model_name"): "latent_upscale_models",
+    ("LTXVAudioVAELoader", "ckpt_name"): "checkpoints",
+    ("LTXAVTextEncoderLoader", "text_encoder"): "text_encoders",
+    ("LTXAVTextEncoderLoader", "ckpt_name"): "checkpoints",
+    ("AudioEncoderLoader", "audio_encoder_name"): "audio_encoders",
 }
 BUILT_IN_MODELS = {"VAELoader": ("pixel_space",)}
-UPLOAD_INPUTS = {("LoadImage", "image"): True, ("LoadImageMask", "image"): False}
-"""(class, input) -> whether ComfyUI lists image files only."""
+UPLOAD_INPUTS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("LoadImage", "image"): ("image",),
+    ("LoadImageMask", "image"): (),
+    ("LoadAudio", "audio"): ("audio", "video"),
+    ("LoadVideo", "file"): ("video",),
+}
+"""(class, input) -> the kinds of files that ComfyUI lists; all files where it names none."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +140,7 @@ class Definitions:
 
     def _options(self, class_type: str, name: str) -> list[str]:
         if (class_type, name) in UPLOAD_INPUTS:
-            return self._files.inputs(images_only=UPLOAD_INPUTS[class_type, name])
+            return self._files.inputs(UPLOAD_INPUTS[class_type, name])
         files = self._models.files(MODEL_INPUTS[class_type, name]) or []
         return [*files, *BUILT_IN_MODELS.get(class_type, ())]
 
