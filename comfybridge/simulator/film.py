@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from comfybridge.simulator import sound
+from comfybridge.simulator.pyav import reported
 from comfybridge.simulator.values import Film, FilmFile, Picture, Sound
 
 if TYPE_CHECKING:
@@ -17,17 +18,19 @@ if TYPE_CHECKING:
 FASTEST: Mapping[str, Mapping[str, str]] = {
     "h264": {"preset": "veryfast"},
     "libvpx-vp9": {"deadline": "realtime", "cpu-used": "8"},
-    "libsvtav1": {"preset": "12"},
+    "libsvtav1": {"preset": "8"},
 }
 """ComfyUI lets its encoders take their time; nobody can see that on a test card."""
 WEBM_CODECS = {"vp9": "libvpx-vp9", "av1": "libsvtav1"}
 
 
+@reported
 def components(video: Film | FilmFile) -> Film:
     """Decode a file's pictures and its sound.
 
     Raises:
-        ValueError: it is no video (PyAV's own errors are ValueErrors, or OSErrors for a missing file).
+        ValueError: there are no pictures in it.
+        NodeError: nothing in it can be decoded.
     """
     if isinstance(video, Film):
         return video
@@ -43,6 +46,7 @@ def components(video: Film | FilmFile) -> Film:
     return Film(Picture(frames), Fraction(rate), sound.read(video.path) if has_sound else None)
 
 
+@reported
 def size(video: Film | FilmFile) -> tuple[int, int]:
     if isinstance(video, Film):
         return video.picture.size
@@ -55,6 +59,7 @@ def size(video: Film | FilmFile) -> tuple[int, int]:
         return stream.width, stream.height
 
 
+@reported
 def save(video: Film | FilmFile, path: Path, *, kind: str, codec: str, metadata: Mapping[str, Any]) -> None:
     """Write an MP4; a file is copied as it is unless another format or codec is wanted.
 
@@ -114,6 +119,7 @@ def _encode(film: Film, path: Path, metadata: Mapping[str, Any]) -> None:
             container.mux(track.encode(None))
 
 
+@reported
 def save_webm(picture: Picture, path: Path, *, codec: str, fps: float, crf: float, metadata: Mapping[str, str]) -> None:
     import av  # noqa: PLC0415
 

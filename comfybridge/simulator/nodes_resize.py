@@ -7,13 +7,19 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from PIL import Image, ImageEnhance
+from PIL import ImageEnhance
 
 from comfybridge.simulator.call import Call
 from comfybridge.simulator.nodes_image import MEGAPIXEL, each_frame, scaled
 from comfybridge.simulator.values import Latent, Mask, Picture
 
 Size = tuple[int, int]
+GROWING = {
+    "ResizeImageMaskNode": "resize_type",
+    "BatchImagesNode": "images",
+    "BatchMasksNode": "masks",
+    "BatchLatentsNode": "latents",
+}
 
 
 def _size_told(call: Call, size: Size) -> Size:
@@ -55,7 +61,15 @@ def _size_told(call: Call, size: Size) -> Size:
     )
 
 
+def _missing(call: Call) -> TypeError:
+    """Say what Python says when nothing fits the input that grows or chooses."""
+    name = GROWING[call.class_type]
+    return TypeError(f"{call.class_type}.execute() missing 1 required positional argument: '{name}'")
+
+
 def _resize(call: Call) -> tuple[Any, ...]:
+    if "resize_type" not in call.inputs:
+        raise _missing(call)
     given: Picture | Mask = call.value("input")
     width, height = _size_told(call, given.frames[0].size)
     crop = call.text("resize_type.crop") or "disabled"
@@ -88,25 +102,14 @@ def _brightness(call: Call) -> tuple[Any, ...]:
 
 def _contrast(call: Call) -> tuple[Any, ...]:
     factor = call.number("factor")
-    moved = [round(min(255, max(0, (level - 127.5) * factor + 127.5))) for level in range(256)]
+    moved = [int(min(255, max(0, (level - 127.5) * factor + 127.5))) for level in range(256)]
     return (each_frame(call.value("images"), lambda frame: frame.convert("RGB").point(moved * 3)),)
-
-
-def _grid(call: Call) -> tuple[Any, ...]:
-    picture: Picture = call.value("images")
-    columns, padding = call.integer("columns"), call.integer("padding")
-    cell = (call.integer("cell_width"), call.integer("cell_height"))
-    rows = math.ceil(len(picture.frames) / columns)
-    size = (columns * cell[0] + (columns - 1) * padding, rows * cell[1] + (rows - 1) * padding)
-    canvas = Image.new("RGB", size)
-    for number, frame in enumerate(picture.frames):
-        row, column = divmod(number, columns)
-        canvas.paste(frame.resize(cell), (column * (cell[0] + padding), row * (cell[1] + padding)))
-    return (Picture((canvas,)),)
 
 
 def _batch(call: Call) -> tuple[Any, ...]:
     """Put all inputs into one batch, to the size of the first one."""
+    if not call.inputs:
+        raise _missing(call)
     first, *others = call.inputs.values()
     if isinstance(first, Latent):
         return (_batched(first, others),)
@@ -131,7 +134,6 @@ RESIZE_NODES: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     "RandomCropImages": partial(_crop, is_random=True),
     "AdjustBrightness": _brightness,
     "AdjustContrast": _contrast,
-    "ImageGrid": _grid,
     "BatchImagesNode": _batch,
     "BatchMasksNode": _batch,
     "BatchLatentsNode": _batch,

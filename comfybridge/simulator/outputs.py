@@ -26,27 +26,27 @@ class Saved:
 
 
 def _save_image(call: Call) -> Saved:
-    return _saved_frames(call, call.value("images"), call.text("filename_prefix"), "output")
+    return _saved_frames(call, call.value("images"), call.text("filename_prefix"), "output", call.metadata)
 
 
 def _preview_image(call: Call) -> Saved:
-    return _saved_frames(call, call.value("images"), "ComfyUI" + call.temp_suffix, "temp")
+    return _saved_frames(call, call.value("images"), "ComfyUI" + call.temp_suffix, "temp", call.metadata)
 
 
 def _preview_mask(call: Call) -> Saved:
     mask: Mask = call.value("mask")
     picture = Picture(tuple(frame.convert("RGB") for frame in mask.frames))
-    saved = _saved_frames(call, picture, "ComfyUI" + call.temp_suffix, "temp")
+    saved = _saved_frames(call, picture, "ComfyUI" + call.temp_suffix, "temp", {})
     return Saved({**saved.ui, "animated": [False]})
 
 
-def _saved_frames(call: Call, picture: Picture, prefix: str, folder_type: str) -> Saved:
+def _saved_frames(call: Call, picture: Picture, prefix: str, folder_type: str, metadata: Mapping[str, str]) -> Saved:
     place = target(call, prefix, folder_type, size=picture.size)
     encoded: dict[int, bytes] = {}
     images = []
     for number, frame in enumerate(picture.frames):
         if id(frame) not in encoded:
-            encoded[id(frame)] = _png(frame, call.metadata)
+            encoded[id(frame)] = _png(frame, metadata)
         stem = place.name.replace("%batch_num%", str(number))
         name = f"{stem}_{place.counter + number:05}_.png"
         (place.folder / name).write_bytes(encoded[id(frame)])

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from comfybridge.simulator.pyav import reported
 from comfybridge.simulator.values import Samples, Sampling, Sound
 
 if TYPE_CHECKING:
@@ -56,12 +57,13 @@ def _tone(frequency: float) -> Iterator[float]:
         yield level
 
 
+@reported
 def read(path: Path) -> Sound:
     """Decode a file's first sound track.
 
     Raises:
-        ValueError: there is none in it, or nothing that can be decoded (PyAV's own error is one, too).
-        OSError: there is no such file.
+        ValueError: there is none in it.
+        NodeError: nothing in it can be decoded.
     """
     import av  # noqa: PLC0415
 
@@ -95,6 +97,7 @@ def frame_of(clip: Samples, channels: int, rate: int) -> "av.AudioFrame":
     return frame
 
 
+@reported
 def resampled(sound: Sound, rate: int) -> Sound:
     import av  # noqa: PLC0415
 
@@ -112,6 +115,7 @@ def resampled(sound: Sound, rate: int) -> Sound:
     return Sound(tuple(clips), sound.channels, rate)
 
 
+@reported
 def encoded(sound: Sound, number: int, kind: str, quality: str, metadata: Mapping[str, str]) -> bytes:
     """Encode one clip as ``flac``, ``mp3`` or ``opus`` (comfy_api/latest/_ui.py, AudioSaveHelper)."""
     import av  # noqa: PLC0415
