@@ -11,12 +11,17 @@ from comfybridge.simulator.call import Call
 from comfybridge.simulator.nodes_compose import COMPOSE_NODES
 from comfybridge.simulator.nodes_image import IMAGE_NODES
 from comfybridge.simulator.nodes_latent import LATENT_NODES, made_up_latent
+from comfybridge.simulator.nodes_mask import MASK_NODES
+from comfybridge.simulator.nodes_media import MEDIA_NODES
+from comfybridge.simulator.nodes_resize import RESIZE_NODES
 from comfybridge.simulator.nodes_text import TEXT_NODES
+from comfybridge.simulator.sound import silence
 from comfybridge.simulator.values import (
     Conditioning,
     Guider,
     Latent,
     Mask,
+    Mesh,
     Model,
     Named,
     Noise,
@@ -88,6 +93,10 @@ def _made_up(call: Call, kind: str) -> Any:
             return Picture((Image.new("RGB", (512, 512), (128, 128, 128)),))
         case "MASK":
             return Mask((Image.new("L", (512, 512), 255),))
+        case "AUDIO":
+            return silence(1.0)
+        case "MESH" | "VOXEL":
+            return Mesh()
         case "NOISE":
             return Noise(call.integer("noise_seed"))
         case "SIGMAS":
@@ -213,7 +222,10 @@ def _model(value: object) -> Model:
 KNOWN: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     **TEXT_NODES,
     **IMAGE_NODES,
+    **RESIZE_NODES,
     **COMPOSE_NODES,
+    **MASK_NODES,
+    **MEDIA_NODES,
     **LATENT_NODES,
     "KSampler": _k_sampler,
     "KSamplerAdvanced": _k_sampler,
