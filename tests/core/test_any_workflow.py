@@ -149,7 +149,6 @@ class TestPasted:
             positive="x",
             seed=5,
             values={"steps": "3", "width": 64},
-            and {"steps": "3", "width": 64},
         )
 
         graph = sent(comfyui)
