@@ -15,12 +15,12 @@ from dify_plugin.errors.tool import ToolProviderCredentialValidationError
 
 from comfybridge import advice, credentials, generation, parameters
 from comfybridge.client import Client
+from comfybridge.collecting import Outcome
 from comfybridge.credentials import Credentials
 from comfybridge.deadline import Deadline
 from comfybridge.dify import intake
 from comfybridge.dify.delivery import LONGEST_ANSWER, Delivery, ProgressText, facts, machine_data
 from comfybridge.errors import ComfyError
-from comfybridge.generation import Outcome
 from comfybridge.jobs import OutputFile
 from comfybridge.messages import Progress
 from comfybridge.parameters import Call, Limits

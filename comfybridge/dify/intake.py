@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from dify_plugin.file.file import File
 
-from comfybridge import generation
+from comfybridge import collecting
 from comfybridge.deadline import Deadline
 from comfybridge.downloads import download
 from comfybridge.errors import InvalidInput
@@ -60,7 +60,7 @@ def _files(call: Call, pool: Pool, deadline: Deadline) -> Iterator[InputFile]:
         got = download(url, deadline, trusted_hosts=hosts)
         yield _loadable(got.data, got.filename)
     if call.from_prompt_id:
-        yield generation.earlier_picture(call.from_prompt_id, pool, deadline)
+        yield collecting.earlier_picture(call.from_prompt_id, pool, deadline)
 
 
 def _fetched(file: File, deadline: Deadline) -> tuple[bytes, str]:
