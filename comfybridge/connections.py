@@ -34,6 +34,7 @@ _LEAST_S = 0.05
 
 
 Connections = urllib3.PoolManager
+ConnectionsToOne = urllib3.HTTPConnectionPool
 
 
 class NoAnswerError(Exception):
@@ -76,7 +77,7 @@ def connections(proxy: str) -> Connections:
     return _punctual(manager)
 
 
-def connection_to(address: str, scheme: str, host: str, port: int) -> urllib3.HTTPConnectionPool:
+def connection_to(address: str, scheme: str, host: str, port: int) -> ConnectionsToOne:
     """A connection to this very IP address, whose certificate must be the host's."""
     address = f"[{address}]" if ":" in address else address
     if scheme == "http":
@@ -86,7 +87,7 @@ def connection_to(address: str, scheme: str, host: str, port: int) -> urllib3.HT
 
 @contextmanager
 def answer(
-    through: Connections | urllib3.HTTPConnectionPool,
+    through: Connections | ConnectionsToOne,
     method: str,
     url: str,
     deadline: Deadline,
