@@ -138,13 +138,13 @@ def test_webm(server: Server, codec: str, name: str) -> None:
     prefix = f"contract-{graphs.unique()}"
     save = node("SaveWEBM", images=["1", 0], filename_prefix=prefix, codec=codec, fps=8.0, crf=32.0)
 
-    reported, answer = output(server, {"1": pictures(4), "9": save})
+    reported, answer = output(server, {"1": pictures(4, 96, 64), "9": save})
 
     file = {"filename": f"{prefix}_00001_.webm", "subfolder": "", "type": "output"}
     assert reported == {"images": [file], "animated": [True]}
     assert (answer.headers["Content-Type"], answer.content[:4]) == ("video/webm", b"\x1a\x45\xdf\xa3")
     video = media.video(answer.content)
-    assert (video.codec, video.size, video.frames, video.rate) == (name, (64, 48), 4, 8.0)
+    assert (video.codec, video.size, video.frames, video.rate) == (name, (96, 64), 4, 8.0)
 
 
 @pytest.mark.parametrize(
