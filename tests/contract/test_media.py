@@ -290,6 +290,34 @@ def test_uploaded_video_comes_apart(server: Server) -> None:
     assert len(contents) == 3
 
 
+def test_uploaded_mesh_is_shown_as_the_viewport_saw_it(server: Server) -> None:
+    name = f"contract-{graphs.unique()}.glb"
+    stored = server.upload(name, b"glTF", subfolder="3d").json()
+    shots = {}
+    for number, shot in enumerate(("image", "mask", "normal")):
+        buffer = io.BytesIO()
+        Image.new("RGBA", (20 + number, 10), (9, 8, 7, 255)).save(buffer, "PNG")
+        shots[shot] = upload(server, ".png", buffer.getvalue())
+    view = {**shots, "recording": "", "camera_info": {"zoom": 1}}
+    prompt = {
+        "1": node("Load3D", model_file=f"3d/{name}", image=view, width=64, height=64),
+        "2": graphs.save("1"),
+        "3": node("SaveImage", images=["1", 3], filename_prefix=f"contract-{graphs.unique()}"),
+        "9": node("Preview3D", model_file=["1", 2], camera_info=["1", 4]),
+    }
+
+    outputs = server.run(prompt, client_id="me")["outputs"]
+
+    assert stored == {"name": name, "subfolder": "3d", "type": "input"}
+    assert outputs["9"] == {"result": [f"3d/{name}", {"zoom": 1}, None]}
+    sizes = []
+    for saved in ("2", "3"):
+        content = server.get("/view", params=outputs[saved]["images"][0]).content
+        with Image.open(io.BytesIO(content)) as image:
+            sizes.append(image.size)
+    assert sizes == [(20, 10), (22, 10)]
+
+
 @pytest.mark.parametrize(
     ("class_type", "inputs", "details"),
     [
