@@ -24,6 +24,7 @@ from comfybridge.simulator.simulator import Simulator
 from comfybridge.template import Filled, Inputs, Template
 from comfybridge.wires import TEXT
 from comfybridge.workflow import Definitions, InputRef, Lora
+from scripts import library_table
 from tests.core.making import Connect
 
 TEMPLATES = library.templates()
@@ -330,6 +331,15 @@ def finished(job: jobs.Job, deadline: Deadline) -> Sequence[jobs.OutputFile]:
             next(following)
         except StopIteration as end:
             return [jobs.fetch(job, output, deadline) for output in end.value]
+
+
+def test_document_lists_every_template() -> None:
+    document = library_table.DOCUMENT.read_text(encoding="utf-8")
+
+    assert document == library_table.written(document), "make table"
+    for each in TEMPLATES:
+        assert f"| `{each.name}`" in document
+        assert all(f"`{required.folder}/{required.file}`" in document for required in each.requires)
 
 
 class TestSettings:
