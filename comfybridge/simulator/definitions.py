@@ -7,8 +7,8 @@ lists of model and input files are empty in it and filled in here.
 
 import copy
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -49,6 +49,7 @@ MODEL_INPUTS = {
     ("LTXAVTextEncoderLoader", "ckpt_name"): "checkpoints",
     ("AudioEncoderLoader", "audio_encoder_name"): "audio_encoders",
 }
+AUTOGROW, DYNAMIC_COMBO = "COMFY_AUTOGROW_V3", "COMFY_DYNAMICCOMBO_V3"
 BUILT_IN_MODELS = {"VAELoader": ("pixel_space",)}
 UPLOAD_INPUTS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("LoadImage", "image"): ("image",),
@@ -89,7 +90,18 @@ class Definition:
     inputs: dict[str, Input]
     # A tuple for old-style classes and a list for new ones: ComfyUI's error for a missing slot names the one or other.
     outputs: Sequence[str]
+    output_names: Sequence[str]
     is_output: bool
+
+    @property
+    def is_new_style(self) -> bool:
+        return isinstance(self.outputs, list)
+
+    def expanded(self, given: Mapping[str, Any]) -> "Definition":
+        """Put real inputs in the place of those that grow with what is connected or chosen."""
+        if not any(spec.kind in (AUTOGROW, DYNAMIC_COMBO) for spec in self.inputs.values()):
+            return self
+        return replace(self, inputs=dict(_expanded(self.inputs.items(), given)))
 
 
 class Definitions:
@@ -145,12 +157,32 @@ class Definitions:
         return [*files, *BUILT_IN_MODELS.get(class_type, ())]
 
 
+def _expanded(inputs: Iterable[tuple[str, Input]], given: Mapping[str, Any]) -> Iterator[tuple[str, Input]]:
+    """Do as ComfyUI does when it meets a graph (comfy_api/latest/_io.py, parse_class_inputs)."""
+    for name, spec in inputs:
+        if spec.kind == AUTOGROW:
+            template = spec.settings["template"]
+            kind, settings = next(config for inner in template["input"].values() for config in inner.values())
+            for number in range(template["max"]):
+                if (grown := f"{name}.{template['prefix']}{number}") in given:
+                    yield grown, Input(kind, settings, is_required=number < template["min"])
+        elif spec.kind == DYNAMIC_COMBO:
+            chosen = [option for option in spec.settings["options"] if option["key"] == given.get(name)]
+            for option in chosen[:1]:
+                inner = ((f"{name}.{own}", found) for own, found in _specs(option["inputs"]))
+                yield from _expanded(inner, given)
+                yield name, spec
+        else:
+            yield name, spec
+
+
+def _specs(inputs: Mapping[str, Mapping[str, list[Any]]]) -> Iterator[tuple[str, Input]]:
+    for category in ("required", "optional"):
+        for name, spec in inputs.get(category, {}).items():
+            yield name, Input(spec[0], spec[1] if len(spec) > 1 else {}, is_required=category == "required")
+
+
 def _parse(class_type: str, info: dict[str, Any]) -> Definition:
-    inputs = {
-        name: Input(spec[0], spec[1] if len(spec) > 1 else {}, is_required=category == "required")
-        for category in ("required", "optional")
-        for name, spec in info["input"].get(category, {}).items()
-    }
     is_new_style = "output_matchtypes" in info
     outputs = info["output"] if is_new_style else tuple(info["output"])
-    return Definition(class_type, inputs, outputs, bool(info["output_node"]))
+    return Definition(class_type, dict(_specs(info["input"])), outputs, info["output_name"], bool(info["output_node"]))

@@ -26,6 +26,11 @@ class Files:
         for folder in FOLDERS:
             (root / folder).mkdir(parents=True, exist_ok=True)
 
+    @property
+    def user(self) -> Path:
+        """The editor's files: settings, saved workflows."""
+        return self.root.absolute() / "user" / "default"
+
     def folder(self, folder_type: str) -> Path | None:
         return self.root / folder_type if folder_type in FOLDERS else None
 
