@@ -56,6 +56,7 @@ UPLOAD_INPUTS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("LoadImageMask", "image"): (),
     ("LoadAudio", "audio"): ("audio", "video"),
     ("LoadVideo", "file"): ("video",),
+    ("Load3D", "model_file"): ("mesh",),
 }
 """(class, input) -> the kinds of files that ComfyUI lists; all files where it names none."""
 

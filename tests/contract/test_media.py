@@ -138,13 +138,13 @@ def test_webm(server: Server, codec: str, name: str) -> None:
     prefix = f"contract-{graphs.unique()}"
     save = node("SaveWEBM", images=["1", 0], filename_prefix=prefix, codec=codec, fps=8.0, crf=32.0)
 
-    reported, answer = output(server, {"1": pictures(4), "9": save})
+    reported, answer = output(server, {"1": pictures(4, 96, 64), "9": save})
 
     file = {"filename": f"{prefix}_00001_.webm", "subfolder": "", "type": "output"}
     assert reported == {"images": [file], "animated": [True]}
     assert (answer.headers["Content-Type"], answer.content[:4]) == ("video/webm", b"\x1a\x45\xdf\xa3")
     video = media.video(answer.content)
-    assert (video.codec, video.size, video.frames, video.rate) == (name, (64, 48), 4, 8.0)
+    assert (video.codec, video.size, video.frames, video.rate) == (name, (96, 64), 4, 8.0)
 
 
 @pytest.mark.parametrize(
@@ -288,6 +288,34 @@ def test_uploaded_video_comes_apart(server: Server) -> None:
         assert abs(red - 40) < 8
         assert max(green, blue) < 8
     assert len(contents) == 3
+
+
+def test_uploaded_mesh_is_shown_as_the_viewport_saw_it(server: Server) -> None:
+    name = f"contract-{graphs.unique()}.glb"
+    stored = server.upload(name, b"glTF", subfolder="3d").json()
+    shots = {}
+    for number, shot in enumerate(("image", "mask", "normal")):
+        buffer = io.BytesIO()
+        Image.new("RGBA", (20 + number, 10), (9, 8, 7, 255)).save(buffer, "PNG")
+        shots[shot] = upload(server, ".png", buffer.getvalue())
+    view = {**shots, "recording": "", "camera_info": {"zoom": 1}}
+    prompt = {
+        "1": node("Load3D", model_file=f"3d/{name}", image=view, width=64, height=64),
+        "2": graphs.save("1"),
+        "3": node("SaveImage", images=["1", 3], filename_prefix=f"contract-{graphs.unique()}"),
+        "9": node("Preview3D", model_file=["1", 2], camera_info=["1", 4]),
+    }
+
+    outputs = server.run(prompt, client_id="me")["outputs"]
+
+    assert stored == {"name": name, "subfolder": "3d", "type": "input"}
+    assert outputs["9"] == {"result": [f"3d/{name}", {"zoom": 1}, None]}
+    sizes = []
+    for saved in ("2", "3"):
+        content = server.get("/view", params=outputs[saved]["images"][0]).content
+        with Image.open(io.BytesIO(content)) as image:
+            sizes.append(image.size)
+    assert sizes == [(20, 10), (22, 10)]
 
 
 @pytest.mark.parametrize(
