@@ -80,7 +80,7 @@ MEANINGS = {
     "qwen-image": Meaning(_PLAIN),
     "qwen-image-controlnet": Meaning(f"{_PLAIN} images", named="control_strength"),
     "qwen-image-edit": Meaning(f"{_REDRAWN}*3", explained=_SIZE),
-    "qwen-image-edit-lightning": Meaning(f"{_REDRAWN}*3 loras", explained=_SIZE),
+    "qwen-image-edit-lightning": Meaning(f"{_REDRAWN}*3 loras".replace("negative ", ""), explained=_SIZE),
     "resize-crop": Meaning("images width height", absent=_NO_SAMPLER),
     "sd-turbo": Meaning(_TURBO, explained="negative", absent="scheduler"),
     "sd15": Meaning(_PLAIN),
@@ -513,7 +513,8 @@ class TestSettings:
 
         assert 1 <= graph[steps.node_id]["inputs"]["steps"] <= 4
 
-    def test_negative_without_effect_is_told(self, fill: Any) -> None:
-        assert fill("sdxl-turbo", negative="blurry").notes == (
-            ("sdxl-turbo has no negative: ignored", "sdxl-turbo 不使用 negative，已忽略"),
-        )
+    @pytest.mark.parametrize("name", ["sdxl-turbo", "qwen-image-edit-lightning"])
+    def test_negative_without_effect_is_told(self, name: str, fill: Any) -> None:
+        told = (f"{name} has no negative: ignored", f"{name} 不使用 negative，已忽略")
+
+        assert fill(name, negative="blurry").notes == (told,)
