@@ -4,32 +4,38 @@ import io
 import re
 import wave
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageOps
 
 from comfybridge import jobs, library, preflight, template, workflow
+from comfybridge.client import Client
 from comfybridge.deadline import Deadline
+from comfybridge.errors import InvalidInput
 from comfybridge.graph import Graph
+from comfybridge.library import Named
 from comfybridge.marks import FILES, NAMES
+from comfybridge.media import InputFile, MediaType
 from comfybridge.simulator.definitions import MODEL_INPUTS
 from comfybridge.simulator.definitions import Definitions as Recorded
 from comfybridge.simulator.files import Files
 from comfybridge.simulator.models import FOLDERS, Models
 from comfybridge.simulator.simulator import Simulator
-from comfybridge.template import Filled, Inputs, Template
+from comfybridge.template import FROM_PICTURES, Filled, Inputs, Template
 from comfybridge.wires import TEXT
 from comfybridge.workflow import Definitions, InputRef, Lora
 from scripts import library_table
-from tests.core.making import Connect
+from tests.core.making import Connect, make
 
 TEMPLATES = library.templates()
 LORAS = ("film_grain.safetensors", "ink_sketch.safetensors")
-PICTURE = (192, 128)
+PICTURE, COLOUR = (192, 128), (90, 120, 200)
+MASK, HALF = "left.png", "half.png"
+"""A mask of the left half, and a picture whose left half is transparent."""
 MADE_OF = {
     "text2image": (frozenset(("positive",)), "image"),
     "image2image": (frozenset(("positive", "images")), "image"),
@@ -63,12 +69,22 @@ _NO_NEGATIVE = _PLAIN.replace("negative ", "")
 _TURBO = _NO_NEGATIVE.replace("scheduler ", "")
 _HIRES = "positive negative seed*2 steps*2 cfg*2 sampler*2 scheduler*2 denoise width height batch model"
 _REFINER = "positive*2 negative*2 seed steps*2 cfg*2 sampler*2 scheduler*2 width height batch model"
+_SIZE = "width height"
+_REDRAWN = _PLAIN.replace("width height batch ", "") + " images"
+_VIDEO = _PLAIN.replace("batch ", "")
+_SOUND = _PLAIN.replace("width height ", "")
 _NO_SAMPLER = "positive negative seed steps cfg sampler scheduler model"
 MEANINGS = {
+    "ace-step": Meaning(_SOUND.replace("negative ", ""), named="seconds lyrics", explained="negative"),
     "flux-dev": Meaning(_NO_NEGATIVE, named="guidance", explained="negative"),
     "flux-schnell": Meaning(_NO_NEGATIVE, explained="negative"),
+    "hunyuan3d": Meaning(
+        "seed steps cfg sampler scheduler denoise batch model images", explained="positive negative width height"
+    ),
     "qwen-image": Meaning(_PLAIN),
     "qwen-image-controlnet": Meaning(f"{_PLAIN} images", named="control_strength"),
+    "qwen-image-edit": Meaning(f"{_REDRAWN}*3", explained=_SIZE),
+    "qwen-image-edit-lightning": Meaning(f"{_REDRAWN}*3 loras".replace("negative ", ""), explained=_SIZE),
     "resize-crop": Meaning("images width height", absent=_NO_SAMPLER),
     "sd-turbo": Meaning(_TURBO, explained="negative", absent="scheduler"),
     "sd15": Meaning(_PLAIN),
@@ -77,14 +93,25 @@ MEANINGS = {
     "sd15-controlnet-depth": Meaning(f"{_PLAIN} images", named="control_strength"),
     "sd15-controlnet-pose": Meaning(f"{_PLAIN} images", named="control_strength"),
     "sd15-hires": Meaning(_HIRES, named="hires_scale hires_denoise", grows=2),
+    "sd15-image2image": Meaning(_REDRAWN, explained=_SIZE),
+    "sd15-inpaint": Meaning(f"{_REDRAWN} masks", named="grow_mask", explained=_SIZE),
+    "sd15-inpaint-alpha": Meaning(_REDRAWN, named="grow_mask", explained=f"{_SIZE} masks"),
     "sd35": Meaning(_PLAIN),
     "sdxl": Meaning(_PLAIN),
     "sdxl-clip-skip": Meaning(_PLAIN, named="stop_at_clip_layer"),
     "sdxl-controlnet": Meaning(f"{_PLAIN} images", named="control_strength control_type"),
     "sdxl-hires": Meaning(_HIRES, named="hires_scale hires_denoise", grows=1.5),
+    "sdxl-image2image": Meaning(_REDRAWN, explained=_SIZE),
+    "sdxl-inpaint": Meaning(f"{_REDRAWN} masks", named="grow_mask", explained=_SIZE),
+    "sdxl-inpaint-alpha": Meaning(_REDRAWN, named="grow_mask", explained=f"{_SIZE} masks"),
     "sdxl-merge": Meaning(_PLAIN, named="second_model merge_ratio*2"),
     "sdxl-refiner": Meaning(_REFINER),
     "sdxl-turbo": Meaning(_TURBO, explained="negative", absent="scheduler"),
+    "stable-audio": Meaning(_SOUND, named="seconds"),
+    "upscale": Meaning("images model", named="scale", absent=f"{_NO_SAMPLER} {_SIZE}".replace("model ", "")),
+    "upscale-resize": Meaning("images", named="scale", absent=f"{_NO_SAMPLER} {_SIZE}"),
+    "wan22-image2video": Meaning(f"{_VIDEO} images", named="frames fps"),
+    "wan22-text2video": Meaning(_VIDEO, named="frames fps"),
     "z-image-turbo": Meaning(_NO_NEGATIVE, explained="negative"),
 }
 
@@ -115,7 +142,13 @@ def put_inputs(folder: Path) -> None:
                     write_sound(path)
                 elif role != "video":
                     # What a mask selects is the transparent part.
-                    Image.new("RGBA", PICTURE, (90, 120, 200, 128)).save(path)
+                    Image.new("RGBA", PICTURE, (*COLOUR, 128)).save(path)
+    mask = Image.new("L", PICTURE)
+    mask.paste(255, (0, 0, PICTURE[0] // 2, PICTURE[1]))
+    mask.save(folder / "input" / MASK)
+    picture = Image.new("RGB", PICTURE, COLOUR)
+    picture.putalpha(ImageOps.invert(mask))
+    picture.save(folder / "input" / HALF)
 
 
 def write_sound(path: Path) -> None:
@@ -304,33 +337,130 @@ def users(prompt: workflow.Prompt, source: workflow.Link) -> list[str]:
     return sorted({node_id for node_id, node in prompt.items() if list(source) in node["inputs"].values()})
 
 
-@pytest.mark.parametrize("chosen", TEMPLATES, ids=lambda each: each.name)
+def photo(red: int) -> InputFile:
+    data = io.BytesIO()
+    Image.new("RGB", PICTURE, (red, 90, 160)).save(data, "PNG")
+    return InputFile(data.getvalue(), MediaType("image/png", ".png"))
+
+
+PHOTO, MASKED = photo(10), photo(255)
+
+
 class TestRuns:
+    @pytest.mark.parametrize("chosen", TEMPLATES, ids=lambda each: each.name)
     def test_simulator_makes_what_was_asked_for(self, chosen: Template, comfyui: Simulator, connect: Connect) -> None:
-        client = connect(comfyui.url)
-        deadline = Deadline(20)
-        definitions = client.definitions(chosen.class_types(), deadline)
-        roles = chosen.roles(definitions)
         wanted = {"positive": "a fox", "width": 128, "height": 192, "steps": 2, "seed": 5}
-        graph = workflow.fill(chosen.prompt, workflow.assign(chosen.prompt, roles, wanted))
-        filled = Filled(prompt=graph, template=chosen, seed=5, width=128, height=192, model=None)
 
-        files = finished(jobs.queue(client, filled, definitions, deadline, {}, None), deadline)
+        made = run(connect(comfyui.url), chosen, wanted)
 
-        _, made = MADE_OF[chosen.task]
-        assert files
-        if made == "image" and roles["width"]:
-            grows = MEANINGS[chosen.base_name].grows
-            assert [Image.open(io.BytesIO(each.data)).size for each in files] == [(128 * grows, 192 * grows)]
+        _, kind = MADE_OF[chosen.task]
+        meaning = MEANINGS[chosen.base_name]
+        assert made
+        assert {recognized(data) for data in made} == {kind}
+        if kind == "image" and "width" in meaning.roles.split():
+            assert [opened(data).size for data in made] == [(128 * meaning.grows, 192 * meaning.grows)]
+
+    @pytest.mark.parametrize(
+        ("name", "values", "size"),
+        [
+            ("sd15-image2image", {}, (624, 416)),
+            ("sdxl-image2image", {}, (1256, 840)),
+            ("sd15-inpaint", {}, PICTURE),
+            ("sdxl-inpaint-alpha", {}, PICTURE),
+            ("upscale", {}, (768, 512)),
+            ("upscale", {"scale": 2}, (384, 256)),
+            ("upscale-resize", {}, (384, 256)),
+            ("upscale-resize", {"scale": 1.5}, (288, 192)),
+        ],
+    )
+    def test_size_is_that_of_the_picture_or_good_for_the_model(
+        self, name: str, values: dict[str, Any], size: tuple[int, int], comfyui: Simulator, connect: Connect
+    ) -> None:
+        made = run(connect(comfyui.url), library.load(name), {**values, "steps": 2})
+
+        assert [opened(data).size for data in made] == [size]
+
+    @pytest.mark.parametrize("name", ["sd15-inpaint", "sdxl-inpaint", "sd15-inpaint-alpha", "sdxl-inpaint-alpha"])
+    def test_only_the_masked_part_is_painted(self, name: str, comfyui: Simulator, connect: Connect) -> None:
+        (data,) = run(connect(comfyui.url), library.load(name), {"images": [HALF], "masks": [MASK], "steps": 2})
+
+        changed = ImageChops.difference(opened(data).convert("RGB"), Image.new("RGB", PICTURE, COLOUR))
+        assert max(changed.crop((0, 0, 64, 128)).tobytes()) > 20
+        # A hint of the simulator's blur reaches further than that of a real server, which leaves no trace there.
+        assert max(changed.crop((96 + 13, 0, *PICTURE)).tobytes()) <= 2
 
 
-def finished(job: jobs.Job, deadline: Deadline) -> Sequence[jobs.OutputFile]:
+class TestWholeLine:
+    @pytest.mark.parametrize("chosen", TEMPLATES, ids=lambda each: each.name)
+    def test_every_template_is_filled_runs_and_is_fetched(
+        self, chosen: Template, comfyui: Simulator, connect: Connect, served: Definitions
+    ) -> None:
+        roles = chosen.roles(served)
+        needs = len(roles["images"]) + len(roles["masks"])
+        prompt = "a fox" if roles["positive"] else None
+
+        made = make(connect(comfyui.url), name=Named(chosen.name), positive=prompt, files=(PHOTO, MASKED)[:needs])
+
+        assert made.files
+        assert made.outcome is not None
+        (job,) = made.outcome.jobs
+        assert all(job.prompt_id in file.output.filename for file in made.files)
+        assert all(job.prompt_id not in file.filename for file in made.files)
+
+    @pytest.mark.parametrize(
+        "chosen", [each for each in TEMPLATES if each.task in FROM_PICTURES], ids=lambda each: each.name
+    )
+    def test_picture_that_is_missing_is_asked_for_in_both_languages(
+        self, chosen: Template, served: Definitions
+    ) -> None:
+        prompt = "a fox" if chosen.roles(served)["positive"] else None
+
+        with pytest.raises(InvalidInput, match="needs a picture") as raised:
+            chosen.fill(Inputs(positive=prompt), served)
+        assert "需要" in raised.value.zh
+
+    def test_second_and_third_picture_to_edit_with_are_optional(self, comfyui: Simulator, connect: Connect) -> None:
+        client = connect(comfyui.url)
+        for count in (1, 2, 3):
+            make(client, name=Named("qwen-image-edit"), files=tuple(photo(number) for number in range(count)))
+
+            graph = comfyui.received("POST", "/prompt")[-1].body["prompt"]
+            loaders = [node for node in graph.values() if node["class_type"] == "LoadImage"]
+            assert len(loaders) == count
+
+
+def run(client: Client, chosen: Template, values: Mapping[str, Any]) -> list[bytes]:
+    deadline = Deadline(20)
+    definitions = client.definitions(chosen.class_types(), deadline)
+    graph = workflow.fill(chosen.prompt, workflow.assign(chosen.prompt, chosen.roles(definitions), values))
+    filled = Filled(prompt=graph, template=chosen, seed=5, width=None, height=None, model=None)
+    return finished(jobs.queue(client, filled, definitions, deadline, {}, None), deadline)
+
+
+def opened(data: bytes) -> Image.Image:
+    return Image.open(io.BytesIO(data))
+
+
+def finished(job: jobs.Job, deadline: Deadline) -> list[bytes]:
     following = jobs.follow(job, deadline)
     while True:
         try:
             next(following)
         except StopIteration as end:
-            return [jobs.fetch(job, output, deadline) for output in end.value]
+            return [job.client.view(output, deadline) for output in end.value.outputs]
+
+
+def recognized(data: bytes) -> str:
+    """What kind of thing a file is, by how it begins."""
+    return next(kind for kind, begins in _BEGINNINGS.items() if begins.match(data))
+
+
+_BEGINNINGS = {
+    "image": re.compile(rb"\x89PNG"),
+    "video": re.compile(rb"....ftyp", re.DOTALL),
+    "audio": re.compile(rb"ID3|\xff[\xe0-\xff]|fLaC|OggS"),
+    "3d": re.compile(rb"glTF"),
+}
 
 
 def test_document_lists_every_template() -> None:
@@ -357,6 +487,59 @@ class TestSettings:
         names = [each.name for each in library.choices("text2image")]
 
         assert names == ["z-image-turbo", "sdxl", "sd15", "qwen-image", "flux-dev", "sd35", "flux-schnell"]
+
+    @pytest.mark.parametrize(
+        ("task", "names"),
+        [
+            ("image2image", "qwen-image-edit-lightning qwen-image-edit sdxl-image2image sd15-image2image"),
+            ("inpaint", "sdxl-inpaint sd15-inpaint sdxl-inpaint-alpha sd15-inpaint-alpha"),
+            ("upscale", "upscale upscale-resize"),
+            ("text2video", "wan22-text2video"),
+            ("image2video", "wan22-image2video"),
+            ("text2audio", "ace-step stable-audio"),
+            ("image2model", "hunyuan3d"),
+        ],
+    )
+    def test_every_task_has_its_choices(self, task: str, names: str) -> None:
+        assert [each.name for each in library.choices(task)] == names.split()
+
+    @pytest.mark.parametrize("name", ["wan22-text2video", "wan22-image2video"])
+    def test_several_videos_are_several_jobs(self, name: str, served: Definitions) -> None:
+        filled = library.load(name).fill(Inputs(positive="a fox", seed=7, count=2), served)
+
+        assert [each.prompt["3"]["inputs"]["seed"] for each in filled] == [7, 8]
+        assert [each.prompt["55"]["inputs"]["batch_size"] for each in filled] == [1, 1]
+
+    @pytest.mark.parametrize("name", ["qwen-image-edit", "qwen-image-edit-lightning"])
+    def test_second_and_third_picture_can_be_left_out(self, name: str, served: Definitions) -> None:
+        chosen = library.load(name)
+        _, *others = (ref.node_id for ref in chosen.roles(served)["images"])
+        kept = {
+            node_id: {
+                **node,
+                "inputs": {
+                    name: value for name, value in node["inputs"].items() if value not in [[o, 0] for o in others]
+                },
+            }
+            for node_id, node in chosen.prompt.items()
+            if node_id not in others
+        }
+
+        assert len(others) == 2
+        assert preflight.check(kept, served) == []
+
+    @pytest.mark.parametrize(("name", "fits"), [("4x-UltraSharp.pth", True), ("1x-DeJPG-SRFormer.pth", False)])
+    def test_any_upscale_model_serves(self, name: str, served: Definitions, *, fits: bool) -> None:
+        loader = {**served["UpscaleModelLoader"], "input": {"required": {"model_name": [[name], {}]}}}
+        chosen, definitions = library.load("upscale"), {**served, "UpscaleModelLoader": loader}
+
+        assert chosen.model_names(definitions) == [name]
+        assert chosen.can_run(name, {}, definitions) is fits
+
+    def test_words_are_only_sung_that_a_caller_gave(self) -> None:
+        prompt = library.load("ace-step").prompt
+
+        assert prompt["60"]["inputs"]["value"] == "[instrumental]"
 
     def test_cfg_of_flux_is_its_guidance(self, fill: Any) -> None:
         graph = fill("flux-dev", cfg=2.5).prompt
@@ -391,7 +574,9 @@ class TestSettings:
 
         assert 1 <= graph[steps.node_id]["inputs"]["steps"] <= 4
 
-    def test_negative_without_effect_is_told(self, fill: Any) -> None:
-        assert fill("sdxl-turbo", negative="blurry").notes == (
-            ("sdxl-turbo has no negative: ignored", "sdxl-turbo 不使用 negative，已忽略"),
-        )
+    @pytest.mark.parametrize("name", ["sdxl-turbo", "qwen-image-edit-lightning"])
+    def test_negative_without_effect_is_told(self, name: str, fill: Any) -> None:
+        told = (f"{name} has no negative: ignored", f"{name} 不使用 negative，已忽略")
+        files = (PHOTO,) if library.load(name).task == "image2image" else ()
+
+        assert fill(name, negative="blurry", files=files).notes == (told,)
