@@ -505,7 +505,9 @@ class TestSettings:
 
     @pytest.mark.parametrize("name", ["wan22-text2video", "wan22-image2video"])
     def test_several_videos_are_several_jobs(self, name: str, served: Definitions) -> None:
-        filled = library.load(name).fill(Inputs(positive="a fox", seed=7, count=2), served)
+        files = (PHOTO,) if name == "wan22-image2video" else ()
+
+        filled = library.load(name).fill(Inputs(positive="a fox", seed=7, count=2, files=files), served)
 
         assert [each.prompt["3"]["inputs"]["seed"] for each in filled] == [7, 8]
         assert [each.prompt["55"]["inputs"]["batch_size"] for each in filled] == [1, 1]

@@ -73,6 +73,12 @@ def test_template_by_name(run_workflow: Call) -> None:
     assert (answer.variables["template"], image(answer).size) == ("sd15", (64, 64))
 
 
+def test_size_that_is_told_is_that_of_the_picture(run_workflow: Call) -> None:
+    answer = run_workflow(workflow="sd15-hires", prompt="a fox", values="steps=1\nwidth=64\nheight=64")
+
+    assert (answer.variables["width"], answer.variables["height"]) == image(answer).size == (128, 128)
+
+
 def test_pasted_json_in_the_editors_format(run_workflow: Call) -> None:
     assert run_workflow(workflow=json.dumps(SIMPLE)).variables["status"] == "succeeded"
 
