@@ -165,7 +165,7 @@ def test_several_kinds_of_output_and_text(run_workflow: Call) -> None:
     answer = run_workflow(workflow=json.dumps(graph))
 
     assert [file.mime_type for file in answer.files] == ["video/mp4", *["image/png"] * 4]
-    assert answer.text.startswith("1 video, 4 pictures, workflow, ")
+    assert answer.text.startswith("1 video, 4 pictures, 32×32, workflow, ")
     assert answer.text.endswith("a caption")
     assert answer.variables["texts"] == ["a caption"]
 
