@@ -2,8 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from comfybridge import convert, library, preflight
@@ -11,35 +10,13 @@ from comfybridge.client import Client
 from comfybridge.convert import Conversion
 from comfybridge.deadline import Deadline
 from comfybridge.errors import InvalidInput
+from comfybridge.library import Named, Pasted, Source
 from comfybridge.template import AUTO, Inputs, Template
 from comfybridge.workflow import Definitions
 
 _METADATA_LOOKS = 30
 # The last choice of each client, with what it hung on: the state of its definitions the task and the model wanted.
 _CHOICES: WeakKeyDictionary[Client, tuple[tuple[int, str, str | None], Template, str | None]] = WeakKeyDictionary()
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A template, or a workflow that is saved on the server; ``auto`` for the first template of the task that runs.
-
-    ``others`` are templates beside those of this package.
-    """
-
-    name: str
-    task: str = "text2image"
-    others: tuple[Template, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Pasted:
-    """A workflow's parsed JSON in any form."""
-
-    saved: Any
-    name: str = "workflow"
-
-
-Source: TypeAlias = Named | Pasted
 
 
 class Lookup(Protocol):

@@ -71,6 +71,12 @@ def _add_simulator(
         metavar="PRESET",
         help="z-image-turbo, sdxl, sd15, loras (default: all of them)",
     )
+    command.add_argument(
+        "--workflows",
+        type=Path,
+        metavar="DIR",
+        help="serve the .json files of a folder as the workflows that the server has saved",
+    )
     command.add_argument("--previews", action="store_true", help="send latent previews")
     command.set_defaults(run=_simulator)
 
@@ -87,8 +93,9 @@ def _simulator(options: argparse.Namespace) -> int:
             previews=options.previews,
             host=options.host,
             port=options.port,
+            workflows=_saved_workflows(options.workflows) if options.workflows else {},
         )
-    except ValueError as mistake:
+    except (OSError, ValueError) as mistake:
         print(f"comfybridge simulator: {mistake}")
         return 2
     stopped = threading.Event()
@@ -107,6 +114,18 @@ def _simulator(options: argparse.Namespace) -> int:
         print(f"comfybridge simulator: cannot listen on {options.host}:{options.port}: {fault.strerror}")
         return 1
     return 0
+
+
+def _saved_workflows(folder: Path) -> dict[str, object]:
+    if not folder.is_dir():
+        raise ValueError(f"no folder {str(folder)!r}")
+    saved = {}
+    for path in sorted(folder.rglob("*.json")):
+        try:
+            saved[path.relative_to(folder).as_posix()] = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as fault:
+            raise ValueError(f"{path} is not JSON: {fault}") from fault
+    return saved
 
 
 def _add_workflow(

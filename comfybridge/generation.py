@@ -2,17 +2,20 @@
 
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from comfybridge import choosing, jobs, preflight
-from comfybridge.choosing import Source
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput, OutOfMemory, Rejected, TimedOut, Unavailable
 from comfybridge.jobs import Job, OutputFile
+from comfybridge.library import Source
+from comfybridge.media import InputFile, MediaType
 from comfybridge.messages import Succeeded
 from comfybridge.pool import Pool
 from comfybridge.template import Filled, Inputs
@@ -38,7 +41,7 @@ class Outcome:
 
 
 def generate(
-    source: Source, inputs: Inputs, pool: Pool, *, timeout_s: float, extra_data: Mapping[str, Any]
+    source: Source, inputs: Inputs, pool: Pool, *, deadline: Deadline, extra_data: Mapping[str, Any]
 ) -> Iterator[Event | OutputFile | Outcome]:
     """Make pictures: events while it waits, then each picture as it is fetched, then the Outcome.
 
@@ -46,7 +49,6 @@ def generate(
         ComfyError: one of its subclasses, for every end but ``succeeded``.
     """
     started = time.monotonic()
-    deadline = Deadline(timeout_s)
     with contextlib.ExitStack() as listening:
         waiting = list(submit(source, inputs, pool, deadline=deadline, extra_data=extra_data, listening=listening))
         done: list[Job] = []
@@ -120,6 +122,64 @@ def prepare(
         else:
             return filled, definitions
     raise AssertionError  # the loop returns or raises
+
+
+def earlier_picture(name: str, pool: Pool, deadline: Deadline) -> InputFile:
+    """A picture that an earlier job made: the first one of ``prompt_id``, the third one of ``prompt_id#3``.
+
+    Waits for a job that still runs. Of several ids with commas between them, the pictures count on.
+
+    Raises:
+        InvalidInput: no server knows the job, or it made no such picture.
+        ComfyError: the job ended in another way than success.
+    """
+    ids, _, number = name.partition("#")
+    wanted = int(number) if number.isdecimal() and int(number) else 1
+    seen = 0
+    for prompt_id in filter(None, re.split(r"[\s,]+", ids)):
+        job = recall(prompt_id, pool, deadline)
+        if job is None:
+            raise InvalidInput(
+                f"from_prompt_id: no server knows a job {prompt_id}; its history may have been cleared.",
+                f"from_prompt_id：服务器上没有任务 {prompt_id}，历史记录可能已被清除。",
+            )
+        for output in _ended(jobs.follow(job, deadline)).outputs:
+            file = jobs.fetch(job, output, deadline)
+            seen += file.mime.startswith("image/")
+            if seen == wanted:
+                return InputFile(file.data, MediaType(file.mime, PurePosixPath(file.filename).suffix), file.filename)
+    raise InvalidInput(
+        f"from_prompt_id: the job made {seen} picture{'' if seen == 1 else 's'}, not {wanted}.",
+        f"from_prompt_id：该任务共有 {seen} 张图片，没有第 {wanted} 张。",
+    )
+
+
+def recall(prompt_id: str, pool: Pool, deadline: Deadline) -> Job | None:
+    """The job of this id on whichever server has it, nobody listening; ``None`` when none has.
+
+    Raises:
+        Unavailable: a server that may have it does not answer, and no other has it.
+    """
+    silent: Unavailable | None = None
+    for client in pool.clients:
+        try:
+            if (job := jobs.recall(client, prompt_id, deadline)) is not None:
+                return job
+        except Unavailable as exc:
+            silent = exc
+    if silent is not None:
+        raise silent
+    return None
+
+
+def _ended(following: Generator[Event, None, Succeeded]) -> Succeeded:
+    """The end of a job, whatever happens on the way there."""
+    while True:
+        try:
+            next(following)
+        except StopIteration as end:
+            done: Succeeded = end.value
+            return done
 
 
 def _problems(filled: Filled, definitions: Definitions, *, has_key: bool) -> list[preflight.Problem]:

@@ -18,7 +18,7 @@ from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, OutOfMemory, Rejected, TimedOut, Unavailable
 from comfybridge.events import Listener
 from comfybridge.media import output_type
-from comfybridge.messages import Interrupted, NodeFailed, Output, Succeeded, read_history, saved
+from comfybridge.messages import Interrupted, NodeFailed, Output, Succeeded, read_history, saved, sent
 from comfybridge.template import Filled, Template
 from comfybridge.watch import Event, Watch
 from comfybridge.workflow import Definitions
@@ -96,6 +96,24 @@ def queue(
     listener.expect()
     logger.info("prompt %s queued at %s, template %s", prompt_id, client.base_url, filled.template.name)
     return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener)
+
+
+def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
+    """A job that was submitted before, by whomever; ``None`` when the server knows nothing of it.
+
+    What it was filled with is read from the history's copy of its graph, and from what is sent along with every prompt.
+    """
+    entry = client.history(prompt_id, deadline)
+    if entry is None and not client.is_queued(prompt_id, deadline):
+        # It may have ended between the two questions.
+        entry = client.history(prompt_id, deadline)
+        if entry is None:
+            return None
+    graph, extra_data = sent(entry or {})
+    own = extra_data.get("comfybridge")
+    name = str(own.get("template", "")) if isinstance(own, Mapping) else ""
+    filled = Template(name=name or "workflow", prompt=graph, is_users=not name).as_is()
+    return Job(prompt_id=prompt_id, client=client, filled=filled, listener=Listener(None))
 
 
 def follow(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:

@@ -8,9 +8,9 @@ import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import yaml
 
@@ -24,6 +24,29 @@ _NAME = re.compile(r"[\w.-]+(@\d+)?")
 _NEEDED = ("title", "about", "task", "comfyui")
 _MOST_SAVED = 20
 _FOLDERS = (Path(__file__).parent / "workflows", Path(__file__).parent.parent / "workflows")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A template, or a workflow that is saved on the server; ``auto`` for the first template of the task that runs.
+
+    ``others`` are templates beside those of this package.
+    """
+
+    name: str
+    task: str = "text2image"
+    others: tuple[Template, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pasted:
+    """A workflow's parsed JSON in any form."""
+
+    saved: Any
+    name: str = "workflow"
+
+
+Source: TypeAlias = Named | Pasted
 
 
 @functools.cache

@@ -137,6 +137,13 @@ def read_history(entry: Mapping[str, Any]) -> HistoryEntry:
     return NodeFailed("", "", "", "ComfyUI reported an error without a cause")
 
 
+def sent(entry: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """The graph of a history entry and the ``extra_data`` that went with it; empty where the entry has none."""
+    prompt = entry.get("prompt") or []
+    graph, extra_data = prompt[2:4] if len(prompt) > 3 else ({}, {})  # noqa: PLR2004
+    return (graph if isinstance(graph, dict) else {}, extra_data if isinstance(extra_data, dict) else {})
+
+
 def _in_order(entry: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     # prompt is [number, prompt_id, graph, extra_data, outputs]; its graph keeps the order in which we sent the nodes.
     outputs: Mapping[str, Any] = entry.get("outputs") or {}

@@ -4,13 +4,17 @@ Dify sends numbers as numbers or text, and an empty parameter as ``""``, ``None`
 the YAML are hints to its user interface only. So every default and limit is applied again here.
 """
 
+import json
 import math
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
+from comfybridge.convert import read_saved
 from comfybridge.errors import InvalidInput
+from comfybridge.library import Named, Pasted, Source
+from comfybridge.media import InputFile
 from comfybridge.template import AUTO, MAX_SEED, Inputs
 from comfybridge.workflow import Lora
 
@@ -41,29 +45,49 @@ _PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
 _LORA = re.compile(r"<lora:([^<>]*)>", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Text2Image:
-    """One call of ``text2image``."""
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What the operator and the host allow; the prompt's length in characters."""
 
-    template: str
+    max_prompt_length: int
+    serverless: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A file as the caller attached it."""
+
+    data: bytes
+    filename: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a tool. ``attachments`` are as Dify gave them; ``from_prompt_id`` may be empty."""
+
+    source: Source
     inputs: Inputs
     output: str
     wait: bool
     timeout_s: float
     progress: bool
+    attachments: tuple[Any, ...] = ()
+    image_urls: tuple[str, ...] = ()
+    from_prompt_id: str = ""
+
+    def with_files(self, files: tuple[InputFile, ...]) -> Self:
+        return replace(self, inputs=replace(self.inputs, files=files)) if files else self
 
 
-def text2image(values: Mapping[str, Any], *, max_prompt_length: int, serverless: bool) -> Text2Image:
+def text2image(values: Mapping[str, Any], limits: Limits) -> Call:
     """Read the parameters of the tool.
 
     Raises:
         InvalidInput: the first one that cannot be used, with what it may be.
     """
-    prompt, negative = _text(values, "prompt"), _text(values, "negative_prompt")
+    prompt, negative = _prompts(values, limits)
     if not prompt.strip():
         raise InvalidInput("prompt is empty: say what the picture shows.", "prompt 为空：请描述画面内容。")
-    for name, text in (("prompt", prompt), ("negative_prompt", negative)):
-        _check_prompt(name, text, max_prompt_length)
     width, height, aspect = _size(values)
     inputs = Inputs(
         positive=prompt,
@@ -80,16 +104,102 @@ def text2image(values: Mapping[str, Any], *, max_prompt_length: int, serverless:
         loras=_loras(values),
         count=_whole(values, "count", COUNT_LIMITS) or 1,
     )
-    longest = SERVERLESS_TIMEOUT_MAX_S if serverless else TIMEOUT_MAX_S
-    timeout_s = _number(values, "timeout", (1, math.inf)) or TIMEOUT_DEFAULT_S
-    return Text2Image(
-        template=_text(values, "template").strip() or AUTO,
-        inputs=inputs,
-        output=_choice(values, "output", OUTPUTS, default="image"),
-        wait=_flag(values, "wait", default=True),
-        timeout_s=min(timeout_s, longest),
-        progress=_flag(values, "progress", default=False),
+    return Call(source=Named(_text(values, "template").strip() or AUTO), inputs=inputs, **_answering(values, limits))
+
+
+def run_workflow(values: Mapping[str, Any], limits: Limits, *, attached: Attached | None) -> Call:
+    """Read the parameters of the tool; ``attached`` is the file with the workflow.
+
+    Raises:
+        InvalidInput: the first one that cannot be used, with what it may be.
+    """
+    prompt, negative = _prompts(values, limits)
+    inputs = Inputs(
+        # An empty prompt leaves the workflow's own text.
+        positive=prompt if prompt.strip() else None,
+        negative=negative or None,
+        seed=_seed(values),
+        values=_named_values(values),
     )
+    pictures = values.get("images")
+    listed = pictures if isinstance(pictures, list | tuple) else [pictures]
+    return Call(
+        source=_workflow(values, attached),
+        inputs=inputs,
+        attachments=tuple(file for file in listed if file not in (None, "")),
+        image_urls=tuple(filter(None, re.split(r"[\s,，]+", _text(values, "image_url")))),
+        from_prompt_id=_text(values, "from_prompt_id").strip(),
+        **_answering(values, limits),
+    )
+
+
+def _prompts(values: Mapping[str, Any], limits: Limits) -> tuple[str, str]:
+    prompt, negative = _text(values, "prompt"), _text(values, "negative_prompt")
+    for name, text in (("prompt", prompt), ("negative_prompt", negative)):
+        _check_prompt(name, text, limits.max_prompt_length)
+    return prompt, negative
+
+
+def _answering(values: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
+    """How the answer is wanted, the same for all tools."""
+    longest = SERVERLESS_TIMEOUT_MAX_S if limits.serverless else TIMEOUT_MAX_S
+    timeout_s = _number(values, "timeout", (1, math.inf)) or TIMEOUT_DEFAULT_S
+    return {
+        "output": _choice(values, "output", OUTPUTS, default="image"),
+        "wait": _flag(values, "wait", default=True),
+        "timeout_s": min(timeout_s, longest),
+        "progress": _flag(values, "progress", default=False),
+    }
+
+
+def _workflow(values: Mapping[str, Any], attached: Attached | None) -> Source:
+    """What to run: the attached file, pasted JSON, or a name."""
+    value = values.get("workflow")
+    text = _text(values, "workflow").strip()
+    if attached is not None:
+        if text:
+            raise InvalidInput(
+                "Both workflow and workflow_file were given: leave one of them empty.",
+                "同时提供了 workflow 和 workflow_file：请只保留一个。",
+            )
+        name = attached.filename.rpartition(".")[0] or attached.filename or "workflow"
+        return Pasted(read_saved(attached.data), name)
+    if isinstance(value, Mapping):
+        return Pasted(value)
+    if text.startswith(("{", "[")):
+        return Pasted(read_saved(text.encode(errors="replace")))
+    if not text:
+        raise InvalidInput(
+            "workflow is empty: give a template's name, the name of a workflow saved in ComfyUI, or its JSON.",
+            "workflow 为空：请填写模板名、ComfyUI 中保存的工作流名，或粘贴工作流 JSON。",
+        )
+    return Named(text)
+
+
+def _named_values(values: Mapping[str, Any]) -> dict[str, Any]:
+    """A JSON object, or lines of ``name=value``."""
+    value = values.get("values")
+    text = _text(values, "values").strip()
+    if isinstance(value, Mapping):
+        return {str(name): each for name, each in value.items() if each is not None}
+    if text.startswith("{"):
+        try:
+            parsed = json.loads(text)
+        except (ValueError, RecursionError) as exc:
+            raise InvalidInput(f"values is not valid JSON: {exc}.", f"values 不是有效的 JSON：{exc}。") from exc
+        return {name: each for name, each in parsed.items() if each is not None}
+    named: dict[str, Any] = {}
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        name, equals, each = line.replace("＝", "=", 1).partition("=")
+        if not equals or not name.strip():
+            raise InvalidInput(
+                f"values: line {number} is not 'name=value': {_shown(line)}.",
+                f"values：第 {number} 行不是“名称=值”：{_shown(line)}。",
+            )
+        named[name.strip()] = each.strip()
+    return named
 
 
 def _text(values: Mapping[str, Any], name: str) -> str:

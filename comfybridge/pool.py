@@ -15,7 +15,7 @@ class Pool:
     def __init__(self, clients: Sequence[Client]) -> None:
         if not clients:
             raise ValueError("a pool needs a server")
-        self._clients = tuple(clients)
+        self.clients = tuple(clients)
 
     def candidates(self, deadline: Deadline) -> Iterator[Client]:
         """The servers worth asking, the least busy first. A single server is not asked how busy it is.
@@ -23,12 +23,12 @@ class Pool:
         Raises:
             Unavailable: none of several servers answers.
         """
-        if len(self._clients) == 1:
-            yield self._clients[0]
+        if len(self.clients) == 1:
+            yield self.clients[0]
             return
         loads: list[tuple[int, Client]] = []
         error: Unavailable | None = None
-        for client in self._clients:
+        for client in self.clients:
             try:
                 # A frozen server must not eat the time of the one that would have answered.
                 probe = Deadline(min(_PROBE_S, deadline.remaining()))

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from comfybridge.simulator import info, jobs, prompts, upload, view
+from comfybridge.simulator import info, jobs, prompts, upload, userdata, view
 from comfybridge.simulator.middleware import simulated
 from comfybridge.simulator.sockets import FEATURES
 from comfybridge.simulator.state import STATE, State
@@ -28,6 +28,12 @@ ROUTES = (
     ("GET", "/view", view.get_view),
     ("POST", "/upload/image", upload.post_image),
     ("POST", "/upload/mask", upload.post_mask),
+    ("GET", "/userdata", userdata.get_list),
+    ("GET", "/v2/userdata", userdata.get_tree),
+    ("GET", "/userdata/{file}", userdata.get_file),
+    ("POST", "/userdata/{file}", userdata.post_file),
+    ("DELETE", "/userdata/{file}", userdata.delete_file),
+    ("POST", "/userdata/{file}/move/{dest}", userdata.move_file),
 )
 
 

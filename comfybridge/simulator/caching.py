@@ -8,8 +8,10 @@ from typing import Any
 from comfybridge.simulator.files import Files
 from comfybridge.simulator.graph import Prompt, is_link
 
-FILE_INPUTS = {"LoadImage": "image", "LoadImageMask": "image", "LoadImageOutput": "image"}
+FILE_INPUTS = {"LoadImage": "image", "LoadImageMask": "image", "LoadImageOutput": "image", "LoadAudio": "audio"}
 """Classes whose result also depends on the bytes of a file: their IS_CHANGED hashes it."""
+DATED_INPUTS = {"LoadVideo": "file"}
+"""Classes whose IS_CHANGED is the time of the file's last change."""
 NEVER_CACHED = frozenset({"SaveImageWebsocket"})
 
 
@@ -52,12 +54,15 @@ def _note_changes(node: dict[str, Any], files: Files) -> None:
     class_type = node["class_type"]
     if class_type in NEVER_CACHED:
         node["is_changed"] = [object().__hash__()]
-    if (name := FILE_INPUTS.get(class_type)) is None:
+    if (name := FILE_INPUTS.get(class_type) or DATED_INPUTS.get(class_type)) is None:
         return
     value = node["inputs"].get(name)
     path = files.input_path(value) if isinstance(value, str) else None
     if path is None or not path.is_file():
         node["is_changed"] = float("nan")
+        return
+    if class_type in DATED_INPUTS:
+        node["is_changed"] = [path.stat().st_mtime]
         return
     node["is_changed"] = [hashlib.sha256(path.read_bytes()).hexdigest()]
 

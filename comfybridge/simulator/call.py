@@ -16,6 +16,11 @@ class NodeError(Exception):
         self.exception_type = exception_type
 
 
+def full_name(fault: BaseException) -> str:
+    module = type(fault).__module__
+    return type(fault).__qualname__ if module == "builtins" else f"{module}.{type(fault).__qualname__}"
+
+
 @dataclass(frozen=True)
 class Call:
     """A node with its links resolved to values.

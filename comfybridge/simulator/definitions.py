@@ -1,13 +1,14 @@
 """The node classes the simulated server has, as its ``/object_info`` tells them.
 
-``object_info.json`` is a recording of ComfyUI 0.8.0, reduced to the classes for still pictures;
+``object_info.json`` is a recording of ComfyUI 0.8.0, reduced to the classes that library templates are made
+of: pictures, video, sound, meshes and text, none of the partners' API nodes and nothing that trains or stores models;
 lists of model and input files are empty in it and filled in here.
 """
 
 import copy
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib import resources
 from typing import Any
 
@@ -39,10 +40,25 @@ MODEL_INPUTS = {
     ("HypernetworkLoader", "hypernetwork_name"): "hypernetworks",
     ("UpscaleModelLoader", "model_name"): "upscale_models",
     ("ModelPatchLoader", "name"): "model_patches",
+    ("GLIGENLoader", "gligen_name"): "gligen",
+    ("PhotoMakerLoader", "photomaker_model_name"): "photomaker",
+    ("ImageOnlyCheckpointLoader", "ckpt_name"): "checkpoints",
+    ("LatentUpscaleModelLoader", "model_name"): "latent_upscale_models",
+    ("LTXVAudioVAELoader", "ckpt_name"): "checkpoints",
+    ("LTXAVTextEncoderLoader", "text_encoder"): "text_encoders",
+    ("LTXAVTextEncoderLoader", "ckpt_name"): "checkpoints",
+    ("AudioEncoderLoader", "audio_encoder_name"): "audio_encoders",
 }
+AUTOGROW, DYNAMIC_COMBO = "COMFY_AUTOGROW_V3", "COMFY_DYNAMICCOMBO_V3"
 BUILT_IN_MODELS = {"VAELoader": ("pixel_space",)}
-UPLOAD_INPUTS = {("LoadImage", "image"): True, ("LoadImageMask", "image"): False}
-"""(class, input) -> whether ComfyUI lists image files only."""
+UPLOAD_INPUTS: Mapping[tuple[str, str], tuple[str, ...]] = {
+    ("LoadImage", "image"): ("image",),
+    ("LoadImageMask", "image"): (),
+    ("LoadAudio", "audio"): ("audio", "video"),
+    ("LoadVideo", "file"): ("video",),
+    ("Load3D", "model_file"): ("mesh",),
+}
+"""(class, input) -> the kinds of files that ComfyUI lists; all files where it names none."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,18 @@ class Definition:
     inputs: dict[str, Input]
     # A tuple for old-style classes and a list for new ones: ComfyUI's error for a missing slot names the one or other.
     outputs: Sequence[str]
+    output_names: Sequence[str]
     is_output: bool
+
+    @property
+    def is_new_style(self) -> bool:
+        return isinstance(self.outputs, list)
+
+    def expanded(self, given: Mapping[str, Any]) -> "Definition":
+        """Put real inputs in the place of those that grow with what is connected or chosen."""
+        if not any(spec.kind in (AUTOGROW, DYNAMIC_COMBO) for spec in self.inputs.values()):
+            return self
+        return replace(self, inputs=dict(_expanded(self.inputs.items(), given)))
 
 
 class Definitions:
@@ -126,17 +153,37 @@ class Definitions:
 
     def _options(self, class_type: str, name: str) -> list[str]:
         if (class_type, name) in UPLOAD_INPUTS:
-            return self._files.inputs(images_only=UPLOAD_INPUTS[class_type, name])
+            return self._files.inputs(UPLOAD_INPUTS[class_type, name])
         files = self._models.files(MODEL_INPUTS[class_type, name]) or []
         return [*files, *BUILT_IN_MODELS.get(class_type, ())]
 
 
+def _expanded(inputs: Iterable[tuple[str, Input]], given: Mapping[str, Any]) -> Iterator[tuple[str, Input]]:
+    """Do as ComfyUI does when it meets a graph (comfy_api/latest/_io.py, parse_class_inputs)."""
+    for name, spec in inputs:
+        if spec.kind == AUTOGROW:
+            template = spec.settings["template"]
+            kind, settings = next(config for inner in template["input"].values() for config in inner.values())
+            for number in range(template["max"]):
+                if (grown := f"{name}.{template['prefix']}{number}") in given:
+                    yield grown, Input(kind, settings, is_required=number < template["min"])
+        elif spec.kind == DYNAMIC_COMBO:
+            chosen = [option for option in spec.settings["options"] if option["key"] == given.get(name)]
+            for option in chosen[:1]:
+                inner = ((f"{name}.{own}", found) for own, found in _specs(option["inputs"]))
+                yield from _expanded(inner, given)
+                yield name, spec
+        else:
+            yield name, spec
+
+
+def _specs(inputs: Mapping[str, Mapping[str, list[Any]]]) -> Iterator[tuple[str, Input]]:
+    for category in ("required", "optional"):
+        for name, spec in inputs.get(category, {}).items():
+            yield name, Input(spec[0], spec[1] if len(spec) > 1 else {}, is_required=category == "required")
+
+
 def _parse(class_type: str, info: dict[str, Any]) -> Definition:
-    inputs = {
-        name: Input(spec[0], spec[1] if len(spec) > 1 else {}, is_required=category == "required")
-        for category in ("required", "optional")
-        for name, spec in info["input"].get(category, {}).items()
-    }
     is_new_style = "output_matchtypes" in info
     outputs = info["output"] if is_new_style else tuple(info["output"])
-    return Definition(class_type, inputs, outputs, bool(info["output_node"]))
+    return Definition(class_type, dict(_specs(info["input"])), outputs, info["output_name"], bool(info["output_node"]))

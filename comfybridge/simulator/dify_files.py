@@ -5,6 +5,8 @@ The plugin asks over stdio for a signed address, then posts the file there itsel
     plugin -> daemon   {"type": "upload_file", "request": {"filename", "mimetype"}}
     daemon -> plugin   {"url": "http://…/files/upload/for-plugin?timestamp&nonce&sign&user_id&tenant_id"}
     plugin -> API      POST, multipart/form-data, one field "file"; 201 with id, name, size, …, preview_url
+
+and for the files that a user attached, whose signed addresses come with a tool's parameters.
 """
 
 import hmac
@@ -21,6 +23,7 @@ from email import message_from_string
 from email.message import Message
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import PurePosixPath
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -49,6 +52,8 @@ class DifyFiles:
         self.public_base = public_base
         self.refuse = refuse
         self.stored: list[StoredFile] = []
+        self.offered: dict[str, StoredFile] = {}
+        """What users attached, by the path and query of its signed address."""
         self._key = secrets.token_bytes(32)
         store = self
 
@@ -57,9 +62,18 @@ class DifyFiles:
 
             def do_POST(self) -> None:
                 status, answer = store._receive(self.path, self.headers, self.rfile.read(_length(self.headers)))
-                body = json.dumps(answer).encode()
+                self._answer(status, "application/json", json.dumps(answer).encode())
+
+            def do_GET(self) -> None:
+                file = store.offered.get(self.path)
+                if file is None:
+                    self._answer(HTTPStatus.FORBIDDEN, "application/json", b'{"code": "forbidden", "status": 403}')
+                else:
+                    self._answer(HTTPStatus.OK, file.mime_type, file.data)
+
+            def _answer(self, status: HTTPStatus, content_type: str, body: bytes) -> None:
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
@@ -81,6 +95,33 @@ class DifyFiles:
         self._thread.join()
         self._server.server_close()
 
+    def offer(self, data: bytes, filename: str, mime_type: str) -> dict[str, Any]:
+        """Keep an attached file and tell it as the API sends it to a plugin, signed address and all."""
+        file_id = str(uuid.uuid4())
+        signature = {
+            "timestamp": str(int(time.time())),
+            "nonce": secrets.token_hex(16),
+            "sign": secrets.token_urlsafe(32),
+        }
+        path = f"/files/{file_id}/file-preview?{urlencode(signature)}"
+        self.offered[path] = StoredFile(filename=filename, mime_type=mime_type, data=data, preview_url=None)
+        kind = mime_type.partition("/")[0]
+        return {
+            "dify_model_identity": "__dify__file__",
+            "url": f"{self.url}{path}",
+            "type": kind if kind in ("image", "audio", "video") else "document",
+            "mime_type": mime_type,
+            "filename": filename,
+            "extension": PurePosixPath(filename).suffix,
+            "size": len(data),
+        }
+
+    @property
+    def url(self) -> str:
+        """Where it listens: Dify's INTERNAL_FILES_URL."""
+        host, port = self._server.server_address[:2]
+        return f"http://{host!s}:{port}"
+
     def sign(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Answer the reverse call ``upload_file``: an address good for this file name and mime type only."""
         query = {
@@ -90,8 +131,7 @@ class DifyFiles:
             "tenant_id": "tenant",
         }
         query["sign"] = self._signature(request["filename"], request["mimetype"], query)
-        host, port = self._server.server_address[:2]
-        return {"url": f"http://{host!s}:{port}{UPLOAD_PATH}?{urlencode(query)}"}
+        return {"url": f"{self.url}{UPLOAD_PATH}?{urlencode(query)}"}
 
     def _signature(self, filename: str, mime_type: str, query: Mapping[str, str]) -> str:
         signed = "|".join(

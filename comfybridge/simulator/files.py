@@ -3,9 +3,11 @@
 import mimetypes
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+MESH_SUFFIXES = (".gltf", ".glb", ".obj", ".fbx", ".stl")
 FOLDERS = ("output", "input", "temp")
 
 
@@ -25,6 +27,11 @@ class Files:
         for folder in FOLDERS:
             (root / folder).mkdir(parents=True, exist_ok=True)
 
+    @property
+    def user(self) -> Path:
+        """The editor's files: settings, saved workflows."""
+        return self.root.absolute() / "user" / "default"
+
     def folder(self, folder_type: str) -> Path | None:
         return self.root / folder_type if folder_type in FOLDERS else None
 
@@ -41,11 +48,13 @@ class Files:
         plain, folder = self.annotated(name)
         return (folder or self.root / "input") / plain
 
-    def inputs(self, *, images_only: bool) -> list[str]:
+    def inputs(self, kinds: Sequence[str]) -> list[str]:
+        """Name the uploaded files of these kinds (``image``, ``video``, ``audio``), or all; ``mesh`` is a folder's."""
+        if "mesh" in kinds:
+            meshes = (path for path in (self.root / "input" / "3d").rglob("*") if path.suffix.lower() in MESH_SUFFIXES)
+            return sorted(path.relative_to(self.root / "input").as_posix() for path in meshes)
         names = sorted(entry.name for entry in (self.root / "input").iterdir() if entry.is_file())
-        if not images_only:
-            return names
-        return [name for name in names if (mimetypes.guess_type(name)[0] or "").startswith("image/")]
+        return [name for name in names if not kinds or _kind(name) in kinds]
 
     def save_target(self, prefix: str, folder_type: str, *, width: int, height: int) -> SaveTarget:
         """Find the next free counter for a filename prefix (folder_paths.get_save_image_path).
@@ -76,6 +85,10 @@ class Files:
 def is_inside(base: Path, path: Path) -> bool:
     base_text = os.path.abspath(base)  # noqa: PTH100  (lexical as in ComfyUI; resolve() would follow links)
     return os.path.commonpath((base_text, os.path.abspath(path))) == base_text  # noqa: PTH100
+
+
+def _kind(name: str) -> str:
+    return (mimetypes.guess_type(name, strict=False)[0] or "").split("/")[0]
 
 
 def _fill_in(prefix: str, *, width: int, height: int) -> str:

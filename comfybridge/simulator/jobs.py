@@ -9,6 +9,7 @@ from comfybridge.simulator.state import STATE
 
 STATUSES = ("pending", "in_progress", "completed", "failed")
 PREVIEWABLE = frozenset({"images", "video", "audio"})
+MESH_SUFFIXES = (".obj", ".fbx", ".gltf", ".glb")
 END_EVENTS = ("execution_success", "execution_error", "execution_interrupted")
 Job = dict[str, Any]
 
@@ -110,9 +111,15 @@ def _summary(outputs: dict[str, Any]) -> tuple[int, Job | None]:
         for item in items
         if isinstance(item, dict)
     ]
-    shown = [item for media, item in found if media in PREVIEWABLE]
+    shown = [item for media, item in found if _is_previewable(media, item)]
     kept = [item for item in shown if item.get("type") == "output"]
     return len(found), next(iter(kept or shown), None)
+
+
+def _is_previewable(media: str, item: Job) -> bool:
+    if media in PREVIEWABLE or str(item.get("format", "")).startswith(("video/", "audio/")):
+        return True
+    return str(item.get("filename", "")).lower().endswith(MESH_SUFFIXES)
 
 
 def _created(job: Job) -> int:

@@ -11,12 +11,17 @@ from comfybridge.simulator.call import Call
 from comfybridge.simulator.nodes_compose import COMPOSE_NODES
 from comfybridge.simulator.nodes_image import IMAGE_NODES
 from comfybridge.simulator.nodes_latent import LATENT_NODES, made_up_latent
+from comfybridge.simulator.nodes_mask import MASK_NODES
+from comfybridge.simulator.nodes_media import MEDIA_NODES
+from comfybridge.simulator.nodes_resize import RESIZE_NODES
 from comfybridge.simulator.nodes_text import TEXT_NODES
+from comfybridge.simulator.sound import silence
 from comfybridge.simulator.values import (
     Conditioning,
     Guider,
     Latent,
     Mask,
+    Mesh,
     Model,
     Named,
     Noise,
@@ -26,6 +31,7 @@ from comfybridge.simulator.values import (
 )
 
 SAMPLERS = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"})
+PLAIN = ("INT", "FLOAT", "STRING")
 NO_MODEL = Model("")
 TILE, OVERLAP = 512, 32
 
@@ -59,10 +65,16 @@ def tiles(call: Call) -> int:
 
 
 def _by_type(call: Call) -> tuple[Any, ...]:
-    """Pass the n-th input of an output's type through as its n-th output; make one up where there is none."""
+    """Pass the n-th input of an output's type through as its n-th output; make one up where there is none.
+
+    A number or text comes from the input that is called like the output.
+    """
     seen: dict[str, int] = {}
     outputs = []
-    for kind in call.definition.outputs:
+    for kind, name in zip(call.definition.outputs, call.definition.output_names, strict=True):
+        if kind in PLAIN and name in call.inputs:
+            outputs.append(call.inputs[name])
+            continue
         given = list(_inputs_of(call, kind))
         position = seen[kind] = seen.get(kind, -1) + 1
         outputs.append(given[min(position, len(given) - 1)] if given else _made_up(call, kind))
@@ -71,7 +83,7 @@ def _by_type(call: Call) -> tuple[Any, ...]:
 
 def _inputs_of(call: Call, kind: str) -> Iterator[Any]:
     for name, spec in call.definition.inputs.items():
-        if spec.kind == kind and call.inputs.get(name) is not None and kind not in ("INT", "FLOAT", "STRING"):
+        if spec.kind == kind and call.inputs.get(name) is not None and kind not in PLAIN:
             yield call.inputs[name]
 
 
@@ -88,6 +100,10 @@ def _made_up(call: Call, kind: str) -> Any:
             return Picture((Image.new("RGB", (512, 512), (128, 128, 128)),))
         case "MASK":
             return Mask((Image.new("L", (512, 512), 255),))
+        case "AUDIO":
+            return silence(1.0)
+        case "MESH" | "VOXEL":
+            return Mesh()
         case "NOISE":
             return Noise(call.integer("noise_seed"))
         case "SIGMAS":
@@ -213,7 +229,10 @@ def _model(value: object) -> Model:
 KNOWN: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     **TEXT_NODES,
     **IMAGE_NODES,
+    **RESIZE_NODES,
     **COMPOSE_NODES,
+    **MASK_NODES,
+    **MEDIA_NODES,
     **LATENT_NODES,
     "KSampler": _k_sampler,
     "KSamplerAdvanced": _k_sampler,

@@ -1,4 +1,4 @@
-"""Pictures put together, and masks, to the sizes ComfyUI would give them."""
+"""Pictures put together, to the sizes ComfyUI would give them."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -125,32 +125,6 @@ def _without_alpha(call: Call) -> tuple[Any, ...]:
     return each_frame(picture, lambda frame: frame.convert("RGB")), Mask(masks)
 
 
-def _to_mask(call: Call) -> tuple[Any, ...]:
-    channel = call.text("channel")[:1].upper()
-    return (Mask(tuple(frame.convert("RGBA").getchannel(channel) for frame in call.value("image").frames)),)
-
-
-def _from_mask(call: Call) -> tuple[Any, ...]:
-    return (Picture(tuple(frame.convert("RGB") for frame in call.value("mask").frames)),)
-
-
-def _solid_mask(call: Call) -> tuple[Any, ...]:
-    size = (call.integer("width"), call.integer("height"))
-    return (Mask((Image.new("L", size, round(call.number("value") * 255)),)),)
-
-
-def _crop_mask(call: Call) -> tuple[Any, ...]:
-    mask: Mask = call.value("mask")
-    left, top = call.integer("x"), call.integer("y")
-    right = min(left + call.integer("width"), mask.frames[0].width)
-    bottom = min(top + call.integer("height"), mask.frames[0].height)
-    return (Mask(tuple(frame.crop((left, top, right, bottom)) for frame in mask.frames)),)
-
-
-def _invert_mask(call: Call) -> tuple[Any, ...]:
-    return (Mask(tuple(ImageChops.invert(frame) for frame in call.value("mask").frames)),)
-
-
 COMPOSE_NODES: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     "ImageBatch": _batch,
     "ImageStitch": _stitch,
@@ -160,9 +134,4 @@ COMPOSE_NODES: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     "ResizeAndPadImage": _resize_and_pad,
     "JoinImageWithAlpha": _with_alpha,
     "SplitImageWithAlpha": _without_alpha,
-    "ImageToMask": _to_mask,
-    "MaskToImage": _from_mask,
-    "SolidMask": _solid_mask,
-    "CropMask": _crop_mask,
-    "InvertMask": _invert_mask,
 }

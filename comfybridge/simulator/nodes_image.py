@@ -1,12 +1,14 @@
 """One picture: loaded, scaled, cut and filtered with Pillow, to the size ComfyUI would give it."""
 
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from PIL import Image, ImageChops, ImageFilter, ImageOps, ImageSequence
 
-from comfybridge.simulator.call import Call, NodeError
+from comfybridge.simulator.call import Call, NodeError, full_name
+from comfybridge.simulator.testcard import noted
 from comfybridge.simulator.values import Mask, Named, Picture
 
 RESAMPLING = {
@@ -16,6 +18,8 @@ RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
+FACTOR = re.compile(r"(?<!\d)([1-8])x|x([1-8])(?!\d)")
+"""How many times larger a model makes a picture, by its file name: ``4x-UltraSharp``, ``RealESRGAN_x2plus``."""
 MEGAPIXEL = 1024 * 1024
 WIDE_KONTEXT_SIZES = (
     (1104, 944),
@@ -54,22 +58,20 @@ def _empty(call: Call) -> tuple[Any, ...]:
     return (Picture((frame,) * call.integer("batch_size")),)
 
 
-def _opened(call: Call) -> list[Image.Image]:
-    name = call.text("image")
+def _opened(call: Call, name: str) -> list[Image.Image]:
     try:
         with Image.open(call.files.input_path(name)) as image:
             return [ImageOps.exif_transpose(frame.copy()) for frame in ImageSequence.Iterator(image)]
     except (OSError, SyntaxError) as fault:  # Pillow raises SyntaxError for broken PNG chunks
-        raise NodeError(str(fault), _full_name(fault)) from fault
-
-
-def _full_name(fault: BaseException) -> str:
-    module = type(fault).__module__
-    return type(fault).__qualname__ if module == "builtins" else f"{module}.{type(fault).__qualname__}"
+        raise NodeError(str(fault), full_name(fault)) from fault
 
 
 def _load(call: Call) -> tuple[Any, ...]:
-    frames = _opened(call)
+    return loaded(call, call.text("image"))
+
+
+def loaded(call: Call, name: str) -> tuple[Picture, Mask]:
+    frames = _opened(call, name)
     frames = [frame for frame in frames if frame.size == frames[0].size]
     masks = [ImageChops.invert(frame.convert("RGBA").getchannel("A")) for frame in frames]
     if "A" not in frames[0].getbands():
@@ -80,7 +82,7 @@ def _load(call: Call) -> tuple[Any, ...]:
 
 def _load_mask(call: Call) -> tuple[Any, ...]:
     channel = call.text("channel")[:1].upper()
-    plane = _opened(call)[0].convert("RGBA").getchannel(channel)
+    plane = _opened(call, call.text("image"))[0].convert("RGBA").getchannel(channel)
     return (Mask((ImageChops.invert(plane) if channel == "A" else plane,)),)
 
 
@@ -126,9 +128,9 @@ def _scale_to_kontext(call: Call) -> tuple[Any, ...]:
 def _upscale_with_model(call: Call) -> tuple[Any, ...]:
     picture: Picture = call.value("image")
     model = call.value("upscale_model")
-    name = model.name if isinstance(model, Named) else ""
-    factor = next((n for n in (2, 4, 8) if f"{n}x" in name.lower() or f"x{n}" in name.lower()), 4)
-    return (scaled(picture, picture.width * factor, picture.height * factor, "lanczos"),)
+    found = FACTOR.search(model.name.lower()) if isinstance(model, Named) else None
+    factor = int(found[1] or found[2]) if found else 4
+    return (each_frame(scaled(picture, picture.width * factor, picture.height * factor, "lanczos"), noted),)
 
 
 def _crop(call: Call) -> tuple[Any, ...]:
@@ -173,6 +175,16 @@ def _invert(call: Call) -> tuple[Any, ...]:
     return (each_frame(call.value("image"), lambda frame: ImageChops.invert(frame.convert("RGB"))),)
 
 
+def _canny(call: Call) -> tuple[Any, ...]:
+    level = call.number("high_threshold") * 127
+
+    def outlined(frame: Image.Image) -> Image.Image:
+        edges = frame.convert("L").filter(ImageFilter.GaussianBlur(1)).filter(ImageFilter.FIND_EDGES)
+        return edges.point([255 * (own > level / 4) for own in range(256)]).convert("RGB")
+
+    return (each_frame(call.value("image"), outlined),)
+
+
 def _size(call: Call) -> tuple[Any, ...]:
     picture: Picture = call.value("image")
     return picture.width, picture.height, len(picture.frames)
@@ -197,5 +209,6 @@ IMAGE_NODES: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     "ImageBlur": _blur,
     "ImageSharpen": _sharpen,
     "ImageInvert": _invert,
+    "Canny": _canny,
     "GetImageSize": _size,
 }

@@ -107,6 +107,7 @@ TEXT_NODES: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     "PrimitiveInt": _value,
     "PrimitiveFloat": _value,
     "PrimitiveBoolean": _value,
+    "CustomCombo": lambda call: (call.value("choice"),),
     "StringConcatenate": _concatenate,
     "StringSubstring": _substring,
     "StringLength": _length,

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
-from comfybridge.simulator import nodes, outputs
+from comfybridge.simulator import nodes, outputs_media
 from comfybridge.simulator.caching import Cache, Entry
-from comfybridge.simulator.call import Call, NodeError
-from comfybridge.simulator.definitions import Definitions
+from comfybridge.simulator.call import Call, NodeError, full_name
+from comfybridge.simulator.definitions import Definition, Definitions
 from comfybridge.simulator.faults import Faults, NodeFailure, NoOutput, OutOfMemory
 from comfybridge.simulator.files import Files
 from comfybridge.simulator.graph import Prompt, Schedule, is_link
@@ -124,7 +124,7 @@ class Run:
                 self._failed(node_id, inputs, error, tips=OUT_OF_MEMORY_TIPS if is_oom else "", traceback=TRACEBACK)
                 return False
             except NODE_FAULTS as fault:
-                raised = NodeError(str(fault), type(fault).__name__)
+                raised = NodeError(str(fault), full_name(fault))
                 self._failed(node_id, inputs, raised, tips="", traceback=TRACEBACK)
                 return False
             if is_complete:
@@ -146,7 +146,7 @@ class Run:
             machine.last_node_id = node_id
             data = {"node": node_id, "display_node": node_id, "prompt_id": self.prompt_id}
             machine.sockets.send("executing", data, machine.client_id)
-        call = Call(machine.definitions.get(class_type), inputs, machine.files, self._metadata(), machine.temp_suffix)
+        call = Call(self._definition(node_id), inputs, machine.files, self._metadata(), machine.temp_suffix)
         if (choose := nodes.LAZY_CHOICE.get(class_type)) and (wanted := self._missing(node_id, choose(call))):
             schedule.demand(node_id, wanted)
             return False
@@ -182,7 +182,7 @@ class Run:
         await self._work_without_sampler()
         if self.is_mute:
             return Entry((), None)
-        saved = await self._in_thread(lambda: outputs.save(call))
+        saved = await self._in_thread(lambda: outputs_media.save(call))
         for number, png in enumerate(saved.sent):
             self.progress.update(node_id, number, len(saved.sent))
             self.machine.sockets.send_bytes(PNG_PREVIEW + png, self.machine.client_id)
@@ -219,8 +219,12 @@ class Run:
     async def _in_thread(self, function: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self.machine.threads, function)
 
+    def _definition(self, node_id: str) -> Definition:
+        node = self.prompt[node_id]
+        return self.machine.definitions.get(node["class_type"]).expanded(node["inputs"])
+
     def _inputs(self, node_id: str) -> dict[str, Any]:
-        known = self.machine.definitions.get(self.prompt[node_id]["class_type"]).inputs
+        known = self._definition(node_id).inputs
         inputs = {}
         for name, value in self.prompt[node_id]["inputs"].items():
             if not is_link(value):

@@ -6,7 +6,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -21,6 +21,7 @@ from comfybridge.simulator.files import Files
 from comfybridge.simulator.models import Catalogue, Models
 from comfybridge.simulator.state import Options, State
 from comfybridge.simulator.traffic import Received
+from comfybridge.simulator.userdata import store
 
 DEFAULT_MODELS = ("z-image-turbo", "sdxl", "sd15", "loras")
 START_TIMEOUT_S = 30.0
@@ -32,8 +33,7 @@ Result = TypeVar("Result")
 class Simulator:
     """A ComfyUI stand-in on 127.0.0.1.
 
-    ``with Simulator() as comfyui:`` serves at ``comfyui.url`` until the block ends. All methods may be called from
-    any thread. It paints test cards: it is no diffusion model.
+    ``with Simulator() as comfyui:`` serves at ``comfyui.url``; all methods may be called from any thread.
 
         with Simulator(models=["sdxl"], work=2.0) as comfyui:
             comfyui.hold()                       # prompts stay running until release()
@@ -50,7 +50,8 @@ class Simulator:
     prefix: serve under this path only, such as ``/comfy``.
     api_key: demand ``Authorization: Bearer …`` everywhere.
     port: 0 takes a free one.
-    folder: where ``input/``, ``output/`` and ``temp/`` live; ``None`` for a folder that is deleted at the end.
+    folder: where ``input/``, ``output/``, ``temp/`` and ``user/`` live; ``None`` for one that is deleted at the end.
+    workflows: saved workflows in the editor's format, by name; ``/userdata`` serves them.
     """
 
     def __init__(
@@ -66,12 +67,14 @@ class Simulator:
         port: int = 0,
         version: str = "0.8.0",
         folder: Path | None = None,
+        workflows: Mapping[str, object] | None = None,
     ) -> None:
         self._options = Options(work, previews, websocket, prefix.rstrip("/"), api_key, version)
         self._models = Models(models)
         self._host, self._port = host, port
         self._own_folder = None if folder else Path(tempfile.mkdtemp(prefix="comfyui-simulator-"))
         self._files = Files(folder or self._own_folder or Path())
+        store(self._files, workflows or {})
         self._faults = Faults()
         self._received: list[Received] = []
         self._changed = threading.Condition()
@@ -102,7 +105,7 @@ class Simulator:
         self._run_thread(self._listener)
 
     def stop(self) -> None:
-        """Be killed: sockets break, connections are refused from now on."""
+        """Be killed: sockets break, connections are refused."""
         self._end_thread()
         if self._listener is not None:
             self._listener.close()

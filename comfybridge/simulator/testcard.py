@@ -2,7 +2,9 @@
 
 import colorsys
 import hashlib
+import math
 import random
+from collections.abc import Iterator
 
 from PIL import Image, ImageDraw, ImageFilter
 
@@ -37,8 +39,11 @@ def decoded(latent: Latent) -> Picture:
     if latent.sampling is None:
         if latent.picture is not None:
             return latent.picture
-        return Picture((Image.new("RGB", (latent.width, latent.height), (127, 127, 127)),) * latent.batch)
-    return Picture(tuple(painted(latent, latent.sampling, index) for index in range(latent.batch)))
+        return Picture(
+            (Image.new("RGB", (latent.width, latent.height), (127, 127, 127)),) * latent.batch * latent.length
+        )
+    cards = (painted(latent, latent.sampling, index) for index in range(latent.batch))
+    return Picture(tuple(frame for card in cards for frame in _moving(card, latent.length)))
 
 
 def painted(latent: Latent, sampling: Sampling, index: int = 0) -> Image.Image:
@@ -47,7 +52,44 @@ def painted(latent: Latent, sampling: Sampling, index: int = 0) -> Image.Image:
     if min(latent.width, latent.height) >= SMALLEST_WITH_TEXT:
         _draw_geometry(card)
         _draw_text(card, latent, sampling, index, palette)
-    return card
+    if latent.mask is None or latent.picture is None:
+        return card
+    source = latent.picture.frames[index % len(latent.picture.frames)].convert("RGB")
+    area = latent.mask.frames[index % len(latent.mask.frames)].resize(card.size)
+    return noted(Image.composite(card, source, area))
+
+
+def noted(picture: Image.Image) -> Image.Image:
+    """Say in a corner of a picture, which may look like a real one, that no model made it."""
+    unit = min(picture.size)
+    if unit < SMALLEST_WITH_TEXT:
+        return picture
+    canvas = picture.convert("RGB")
+    size, margin = max(10, unit // 38), unit // 40
+    font = fonts.plain(size)
+    wide, high = round(font.getlength(BANNER)) + size, round(size * 1.6)
+    left, top = canvas.width - margin - wide, canvas.height - margin - high
+    _darken(canvas, (left, top, left + wide, top + high), radius=size // 2)
+    ImageDraw.Draw(canvas).text((left + size // 2, top + size * 0.2), BANNER, font=font, fill=WHITE)
+    return canvas
+
+
+def _moving(card: Image.Image, length: int) -> Iterator[Image.Image]:
+    """Let a light run round the card's circle and a bar grow along its lower edge, once in all frames."""
+    if length == 1:
+        yield card
+        return
+    width, height = card.size
+    unit = min(width, height)
+    radius, light, bar = unit * 0.46, max(2, unit // 40), max(1, unit // 60)
+    for number in range(length):
+        frame = card.copy()
+        draw = ImageDraw.Draw(frame)
+        turn = 2 * math.pi * number / length
+        x, y = width / 2 + radius * math.sin(turn), height / 2 - radius * math.cos(turn)
+        draw.ellipse((x - light, y - light, x + light, y + light), fill=WHITE)
+        draw.rectangle((0, height - bar, width * (number + 1) / length, height), fill=WHITE)
+        yield frame
 
 
 def previewed(latent: Latent, sampling: Sampling, *, done: float) -> Image.Image:

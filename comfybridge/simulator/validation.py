@@ -14,8 +14,15 @@ from comfybridge.simulator.graph import Prompt, is_link
 
 MAX_LISTED_OPTIONS = 20
 ANY_TYPES = ("*", "COMFY_MATCHTYPE_V3")
-FILE_CHECKED = {"LoadImage": "image", "LoadImageMask": "image", "LoadImageOutput": "image"}
-"""Classes that check this input themselves (VALIDATE_INPUTS), which switches off the check against the options."""
+FILE_CHECKED = {
+    "LoadImage": ("image", "image"),
+    "LoadImageMask": ("image", "image"),
+    "LoadImageOutput": ("image", "image"),
+    "LoadAudio": ("audio", "audio"),
+    "LoadVideo": ("file", "video"),
+}
+"""Classes that check this input, a file of this kind, themselves (VALIDATE_INPUTS), instead of against the options."""
+SELF_CHECKED = {("CustomCombo", "choice"), *((class_type, name) for class_type, (name, _) in FILE_CHECKED.items())}
 COERCE = {"INT": int, "FLOAT": float, "STRING": str, "BOOLEAN": bool}
 NODE_FAULTS = (KeyError, IndexError, TypeError, AttributeError, ValueError)
 """What a malformed node makes a check raise; ComfyUI reports the exception instead of a proper error."""
@@ -116,7 +123,7 @@ class _Check:
             return result is not None and result[0]
         node = self.prompt[node_id]
         inputs = node["inputs"]
-        definition = self.definitions.get(node["class_type"])
+        definition = self.definitions.get(node["class_type"]).expanded(inputs)
         self.results[node_id] = None
         try:
             errors, is_valid = self._inputs(inputs, definition)
@@ -133,29 +140,35 @@ class _Check:
             if name not in inputs:
                 if spec.is_required:
                     errors.append(
-                        _error("required_input_missing", "Required input is missing", name, {"input_name": name})
+                        _error(
+                            "required_input_missing",
+                            "Required input is missing",
+                            name.rpartition(".")[2],
+                            {"input_name": name},
+                        )
                     )
             elif isinstance(inputs[name], list):
                 error, upstream_is_valid = self._link(name, spec, inputs[name])
                 errors += [error] if error else []
                 is_valid = is_valid and upstream_is_valid
-            elif error := _value(inputs, name, spec, checks_itself=FILE_CHECKED.get(definition.class_type) == name):
+            elif error := _value(inputs, name, spec, checks_itself=(definition.class_type, name) in SELF_CHECKED):
                 errors.append(error)
         if own := FILE_CHECKED.get(definition.class_type):
-            errors += self._file(definition.class_type, own, inputs)
+            errors += self._file(definition, *own, inputs)
         return errors, is_valid
 
-    def _file(self, class_type: str, name: str, inputs: dict[str, Any]) -> list[Error]:
+    def _file(self, definition: Definition, name: str, kind: str, inputs: dict[str, Any]) -> list[Error]:
         """Do as a class's own VALIDATE_INPUTS does, which fails without a plain text to look at."""
         if name not in inputs:
-            raise TypeError(f"{class_type}.VALIDATE_INPUTS() missing 1 required positional argument: '{name}'")
+            check = "validate_inputs" if definition.is_new_style else "VALIDATE_INPUTS"
+            raise TypeError(f"{definition.class_type}.{check}() missing 1 required positional argument: '{name}'")
         value = None if is_link(inputs[name]) else inputs[name]
         if not isinstance(value, str):
             message = f"'{type(value).__name__}' object has no attribute 'endswith'"
             raise AttributeError(message)  # noqa: TRY004  (what folder_paths.annotated_filepath raises)
         if self.files.input_path(value).exists():
             return []
-        details = f"{name} - Invalid image file: {value}"
+        details = f"{name} - Invalid {kind} file: {value}"
         message = "Custom validation failed for node"
         return [_error("custom_validation_failed", message, details, {"input_name": name})]
 

@@ -5,10 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from comfybridge import generation
-from comfybridge.choosing import Named, Source
 from comfybridge.client import Client
+from comfybridge.deadline import Deadline
 from comfybridge.generation import Outcome
 from comfybridge.jobs import OutputFile
+from comfybridge.library import Named, Source
 from comfybridge.pool import Pool
 from comfybridge.template import Inputs
 from comfybridge.watch import Event
@@ -32,7 +33,7 @@ def generate(
     small = {"width": 64, "height": 64, "steps": 2} if isinstance(name, str) else {}
     source = Named(name) if isinstance(name, str) else name
     chosen = Inputs(**{"positive": "a fox", **small, **inputs})
-    yield from generation.generate(source, chosen, pool, timeout_s=timeout_s, extra_data={})
+    yield from generation.generate(source, chosen, pool, deadline=Deadline(timeout_s), extra_data={})
 
 
 def sort(items: Iterable[Event | OutputFile | Outcome]) -> Made:

@@ -13,7 +13,6 @@ import yaml
 
 from comfybridge import choosing, jobs, library, template, workflow
 from comfybridge import client as client_module
-from comfybridge.choosing import Named
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import (
@@ -26,6 +25,7 @@ from comfybridge.errors import (
     TimedOut,
     Unavailable,
 )
+from comfybridge.library import Named
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import Delay, DropConnection, NodeFailure, Respond
 from comfybridge.simulator.faults import OutOfMemory as NoMemory

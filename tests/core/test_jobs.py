@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 
 from comfybridge import events, jobs, library, watch
-from comfybridge.choosing import Pasted
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, Rejected, TimedOut, Unavailable
 from comfybridge.jobs import Job
+from comfybridge.library import Pasted
 from comfybridge.messages import Output, Progress, Succeeded
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import (

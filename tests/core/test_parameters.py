@@ -8,14 +8,15 @@ from hypothesis import strategies as st
 
 from comfybridge import parameters
 from comfybridge.errors import InvalidInput
-from comfybridge.parameters import Text2Image
+from comfybridge.library import Named
+from comfybridge.parameters import Call, Limits
 from comfybridge.workflow import Lora
 
 
-def read(**values: Any) -> Text2Image:
+def read(**values: Any) -> Call:
     """Read a call with these parameters; ``max_prompt_length`` and ``serverless`` are the plugin's own settings."""
     longest, serverless = values.pop("max_prompt_length", 8000), values.pop("serverless", False)
-    return parameters.text2image({"prompt": "a fox", **values}, max_prompt_length=longest, serverless=serverless)
+    return parameters.text2image({"prompt": "a fox", **values}, Limits(longest, serverless))
 
 
 NUMBERS = ("width", "height", "steps", "cfg", "count", "seed", "timeout")
@@ -26,8 +27,8 @@ class TestDefaults:
     def test_prompt_alone_is_enough(self) -> None:
         call = read()
 
-        assert (call.template, call.output, call.wait, call.timeout_s, call.progress) == (
-            "auto",
+        assert (call.source, call.output, call.wait, call.timeout_s, call.progress) == (
+            Named("auto"),
             "image",
             True,
             240,
@@ -67,7 +68,7 @@ class TestPrompt:
 
     def test_missing_prompt_is_refused(self) -> None:
         with pytest.raises(InvalidInput, match="prompt is empty"):
-            parameters.text2image({}, max_prompt_length=10, serverless=False)
+            parameters.text2image({}, Limits(10, serverless=False))
 
     @pytest.mark.parametrize("prompt", [' "a"\n\\b\u00a0🦊 ', "猫\r\n", "x" * 8000, "\x00", "{}%s"])
     def test_prompt_stays_as_it_is(self, prompt: str) -> None:
@@ -303,7 +304,7 @@ class TestChoicesAndFlags:
     def test_names_are_stripped(self, name: str) -> None:
         call = read(**{name: " euler "})
 
-        assert (call.template if name == "template" else getattr(call.inputs, name)) == "euler"
+        assert (call.source if name == "template" else getattr(call.inputs, name)) in ("euler", Named("euler"))
 
 
 class TestLoras:

@@ -43,6 +43,18 @@ def text2image(daemon: PluginDaemon, comfyui: Simulator) -> Call:
 
 
 @pytest.fixture
+def run_workflow(daemon: PluginDaemon, comfyui: Simulator) -> Call:
+    """Call the other tool likewise."""
+
+    def call(*, credentials: dict[str, Any] | None = None, **parameters: Any) -> Answer:
+        return daemon.call_tool(
+            "comfyui", "run_workflow", parameters, credentials={"base_url": comfyui.url, **(credentials or {})}
+        )
+
+    return call
+
+
+@pytest.fixture
 def fails(text2image: Call) -> Fails:
     """Call the tool and return its failure, read by the form that all failures share."""
 

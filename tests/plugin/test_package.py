@@ -56,7 +56,7 @@ def test_package_holds_what_the_plugin_needs(package: Path) -> None:
         "manifest.yaml", "main.py", "requirements.txt", "README.md", "PRIVACY.md", "LICENSE",
         "provider/comfyui.yaml", "provider/comfyui.py", "provider/__init__.py",
         "tools/text2image.yaml", "tools/text2image.py", "tools/__init__.py",
-        "comfybridge/__init__.py", "comfybridge/client.py", "comfybridge/dify.py", "comfybridge/generation.py",
+        "comfybridge/__init__.py", "comfybridge/client.py", "comfybridge/dify/calls.py", "comfybridge/generation.py",
         "workflows/sd15.json", "workflows/sd15.yaml", "_assets/icon.svg", "readme/README_zh_Hans.md",
     }  # fmt: skip
 

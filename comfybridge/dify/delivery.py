@@ -1,0 +1,187 @@
+"""What a call gives back to Dify: files, one short text, and the machine's data."""
+
+import ipaddress
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from dify_plugin import Tool
+from dify_plugin.entities.tool import ToolInvokeMessage
+
+from comfybridge.client import view_query
+from comfybridge.generation import Outcome
+from comfybridge.jobs import Job, OutputFile
+from comfybridge.media import png_size
+from comfybridge.messages import Progress
+from comfybridge.watch import Waiting
+
+logger = logging.getLogger("comfybridge")
+
+LONGEST_ANSWER = 1450
+"""Bytes of text, JSON and variables together, somewhat below the 1.5 kB promised: an agent's model reads them all."""
+
+_LEAST_PROGRESS = 0.1
+_PROGRESS_EVERY_S = 2.0
+_LONGEST_PROGRESS = 200
+_LONGEST_LINE = 250
+_LONGEST_TEXTS = 600
+_KINDS = {"image": "picture", "video": "video", "audio": "sound", "model": "3D model"}
+
+
+class Delivery:
+    """Hands each file to Dify as it comes, so that one at a time is in memory."""
+
+    def __init__(self, tool: Tool, output: str, image_base_url: str | None) -> None:
+        self._tool = tool
+        self._output = output
+        self._image_base_url = image_base_url
+        self._kinds: Counter[str] = Counter()
+        self._size: tuple[int, int] | None = None
+        self.links: list[str] = []
+        self.urls: list[str] = []
+        self.notes: dict[str, None] = {}
+
+    def hand_over(self, file: OutputFile, room: int) -> Iterator[ToolInvokeMessage]:
+        """Yield the file as a blob, or keep its link for the text; as a blob too where there is no link.
+
+        ``room`` is how many bytes the whole answer may have.
+        """
+        self._kinds[_KINDS.get(file.mime.partition("/")[0], "file")] += 1
+        # What the graph says may be the size of a first pass only.
+        self._size = self._size or png_size(file.data)
+        url = self._url(file) if self._output != "image" else None
+        if url is not None:
+            # What is no picture is a link that can be opened.
+            link = f"{'!' if file.mime.startswith('image/') else ''}[{file.filename}]({url})"
+            used = _size(facts((file.job,), "succeeded")) + _LONGEST_LINE + sum(len(kept) + 1 for kept in self.links)
+            if used + len(link.encode()) <= room:
+                self.urls.append(url)
+                self.links.append(link)
+            else:
+                self._note("The links of all files would be too long: the others are attached.", "其余文件以附件返回")
+                url = None
+        if url is None or self._output == "both":
+            yield self._tool.create_blob_message(file.data, meta={"mime_type": file.mime, "filename": file.filename})
+
+    def summary(self, outcome: Outcome, room: int) -> Iterator[ToolInvokeMessage]:
+        """The end of a call that succeeded: what was made, in one line, the links, what nodes said, the facts."""
+        known = facts(outcome.jobs, "succeeded") | {"seconds": round(outcome.seconds, 2)}
+        if self._size is not None:
+            known |= zip(("width", "height"), self._size, strict=True)
+        told = dict.fromkeys(note for job in outcome.jobs for note in job.filled.notes)
+        line = self._line(known)
+        room -= _size(known) + len(line.encode()) + sum(len(link.encode()) + 1 for link in self.links)
+        for note in (*self.notes, *(f"{english} / {chinese}." for english, chinese in told)):
+            if len(note.encode()) < room:
+                line += f" {note}"
+                room -= len(note.encode()) + 1
+        said = "\n".join(outcome.texts)
+        said_shortly = said.encode()[: max(0, min(room, _LONGEST_TEXTS))].decode(errors="ignore")
+        yield self._tool.create_text_message("\n".join(filter(None, (line, *self.links, said_shortly))))
+        yield from machine_data(self._tool, known)
+        if self.links and len(json.dumps(self.urls)) + len("image_urls") <= room:
+            yield self._tool.create_variable_message("image_urls", self.urls)
+        if said:
+            yield self._tool.create_variable_message("texts", list(outcome.texts))
+
+    def _line(self, known: Mapping[str, Any]) -> str:
+        made = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in self._kinds.items()) or "Done"
+        size = f", {known['width']}×{known['height']}" if "width" in known and "height" in known else ""
+        seed = f", seed {known['seed']}" if "seed" in known else ""
+        return f"{made}{size}{seed}, {known.get('template') or known.get('workflow')}, {known['seconds']:.1f} s."
+
+    def _url(self, file: OutputFile) -> str | None:
+        if self._image_base_url is not None:
+            return f"{self._image_base_url}/view?{view_query(file.output)}"
+        try:
+            stored = self._tool.session.file.upload(
+                filename=file.filename, content=file.data, mimetype=file.mime
+            ).preview_url
+        except Exception as exc:  # noqa: BLE001  # the SDK raises bare Exception, with the host's answer in it
+            logger.warning("Dify refused to store %s: %s", file.filename, type(exc).__name__)
+            self._note("Dify refused to store the file: it is attached instead.", "Dify 未能保存文件，已改为附件")
+            return None
+        if not stored or _is_internal(stored):
+            self._note(
+                "Dify gave no address that browsers reach (set FILES_URL): the file is attached instead.",
+                "Dify 返回的地址浏览器无法访问（请设置 FILES_URL），已改为附件",
+            )
+            return None
+        return stored
+
+    def _note(self, english: str, chinese: str) -> None:
+        self.notes[f"{english} / {chinese}."] = None
+
+
+class ProgressText:
+    """Events as short lines for the streamed variable: the queue, then every tenth, or what two seconds brought."""
+
+    def __init__(self) -> None:
+        self._done = 0.0
+        self._said_at = 0.0
+        self.written = 0
+
+    def of(self, event: Waiting | Progress) -> str | None:
+        """The next piece of text; ``None`` when it is too soon, or the variable is long enough."""
+        now = time.monotonic()
+        if isinstance(event, Waiting):
+            text = f"queue {event.ahead}\n" if event.ahead else None
+        else:
+            done = event.value / event.maximum if event.maximum > 0 else 0.0
+            grown = done - self._done
+            is_due = grown >= _LEAST_PROGRESS or (grown > 0 and (done >= 1 or now - self._said_at >= _PROGRESS_EVERY_S))
+            text = f"{done:.0%}\n" if is_due else None
+            self._done = done if is_due else self._done
+        if text is None or self.written + len(text) > _LONGEST_PROGRESS:
+            return None
+        self._said_at = now
+        self.written += len(text)
+        return text
+
+
+def facts(jobs: Sequence[Job], status: str) -> dict[str, Any]:
+    """The machine's half of the answer; the first job's values, where a count took several prompts."""
+    filled = jobs[0].filled
+    known = {
+        "prompt_id": ",".join(job.prompt_id for job in jobs),
+        "status": status,
+        "seed": filled.seed,
+        "width": filled.width,
+        "height": filled.height,
+        "workflow" if filled.template.is_users else "template": filled.template.name,
+        "model": filled.model,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def machine_data(tool: Tool, known: Mapping[str, Any]) -> Iterator[ToolInvokeMessage]:
+    yield tool.create_json_message(dict(known))
+    for name, value in known.items():
+        yield tool.create_variable_message(name, value)
+
+
+def _size(known: Mapping[str, Any]) -> int:
+    """Bytes of the facts as one JSON and again as variables."""
+    return 2 * len(json.dumps(known, ensure_ascii=False).encode())
+
+
+def _is_internal(url: str) -> bool:
+    """Whether browsers cannot reach the address: the machine itself, a name inside Docker or a cluster, no address.
+
+    A relative address is fine (Dify's page resolves it), and so is one in a private network, where many Difys live.
+    """
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        return True
+    if host is None:
+        return False
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return "." not in host or host.endswith((".internal", ".local", ".localhost", ".svc"))
+    return address.is_loopback or address.is_unspecified or address.is_link_local

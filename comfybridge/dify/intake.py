@@ -1,0 +1,84 @@
+"""What a caller hands over: Dify's files, addresses, and the pictures of earlier jobs, as files for ComfyUI."""
+
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from dify_plugin.file.file import File
+
+from comfybridge import generation
+from comfybridge.deadline import Deadline
+from comfybridge.downloads import dify_host, download, download_from_dify
+from comfybridge.errors import InvalidInput
+from comfybridge.media import InputFile, media_type
+from comfybridge.parameters import Attached, Call
+from comfybridge.pool import Pool
+
+_ATTACHMENT_S = 60.0
+_LOADABLE = ("image", "video", "audio")
+# The hosts of Dify's file store, as its own links have named them in this process; all others have to be public.
+_dify_hosts: set[str] = set()
+_lock = threading.Lock()
+
+
+def attached(values: Mapping[str, Any]) -> Attached | None:
+    """The file with the workflow, where the caller attached one."""
+    file = values.get("workflow_file")
+    if isinstance(file, (list, tuple)):
+        file = next(iter(file), None)
+    if file is None or file == "":
+        return None
+    if not isinstance(file, File):
+        raise InvalidInput(
+            "workflow_file is no file: attach a workflow as JSON or as a picture by ComfyUI.",
+            "workflow_file 不是文件：请上传工作流 JSON 或 ComfyUI 生成的图片。",
+        )
+    data, filename = _fetched(file, Deadline(_ATTACHMENT_S))
+    return Attached(data, filename)
+
+
+def files(call: Call, pool: Pool, deadline: Deadline) -> tuple[InputFile, ...]:
+    """Everything that the call gives for a graph to load: attached files, then addresses, then an earlier picture.
+
+    Raises:
+        InvalidInput: something cannot be had, or is no picture, video or sound.
+    """
+    return tuple(_files(call, pool, deadline))
+
+
+def _files(call: Call, pool: Pool, deadline: Deadline) -> Iterator[InputFile]:
+    for number, file in enumerate(call.attachments, start=1):
+        if not isinstance(file, File):
+            raise InvalidInput(f"images: entry {number} is no file.", f"images：第 {number} 项不是文件。")
+        yield _loadable(*_fetched(file, deadline))
+    for url in call.image_urls:
+        with _lock:
+            hosts = frozenset(_dify_hosts)
+        got = download(url, deadline, trusted_hosts=hosts)
+        yield _loadable(got.data, got.filename)
+    if call.from_prompt_id:
+        yield generation.earlier_picture(call.from_prompt_id, pool, deadline)
+
+
+def _fetched(file: File, deadline: Deadline) -> tuple[bytes, str]:
+    got = download_from_dify(file.url, deadline)
+    if (host := dify_host(file.url)) is not None:
+        with _lock:
+            _dify_hosts.add(host)
+    return got.data, file.filename or got.filename
+
+
+def _loadable(data: bytes, filename: str) -> InputFile:
+    media = media_type(data)
+    called = f" {filename}" if filename else ""
+    if media is None or media.kind not in _LOADABLE:
+        raise InvalidInput(
+            f"The input file{called} is no whole picture, video or sound.",
+            f"输入文件{called} 不是完整的图片、视频或音频。",
+        )
+    if media.extension == ".heic":
+        raise InvalidInput(
+            f"ComfyUI cannot read HEIC: convert{called or ' the picture'} to JPEG or PNG.",
+            f"ComfyUI 无法读取 HEIC：请将{called or '图片'}转换为 JPEG 或 PNG。",
+        )
+    return InputFile(data, media, filename)
