@@ -15,12 +15,13 @@ from urllib.parse import quote, urlencode
 
 from comfybridge import advice
 from comfybridge.advice import Fault
+from comfybridge.connections import multipart
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Failed, Lost, Unavailable
 from comfybridge.events import Events, Listener, NoSocketError
 from comfybridge.media import InputFile
 from comfybridge.messages import Output
-from comfybridge.transport import Answer, NoAnswerError, TooLargeError, Transport, multipart
+from comfybridge.transport import Answer, NoAnswerError, TooLargeError, Transport
 from comfybridge.workflow import Definitions, Prompt
 
 logger = logging.getLogger(__name__)

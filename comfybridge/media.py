@@ -77,6 +77,7 @@ _BY_NAME = {
     ".glb": "model/gltf-binary",
     ".ply": "model/ply",
 }
+_PNG_HEAD = 24
 _PAGE = (b"<!doctype html", b"<html")
 
 
@@ -98,6 +99,14 @@ def media_type(data: bytes) -> MediaType | None:
         found.extension == ".glb" and len(data) < _length(data, 8)
     )
     return None if is_cut else found
+
+
+def png_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels; ``None`` of what is no PNG."""
+    if not data.startswith(b"\x89PNG\r\n\x1a\n") or data[12:16] != b"IHDR" or len(data) < _PNG_HEAD:
+        return None
+    width, height = struct.unpack_from(">II", data, 16)
+    return width, height
 
 
 def output_type(data: bytes, filename: str) -> MediaType | None:

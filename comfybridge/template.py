@@ -28,6 +28,9 @@ TASKS = (
 MAX_SEED = 2**64 - 1
 """ComfyUI's own limit; random seeds stay below 2**50, which every JSON reader keeps exact."""
 
+FROM_PICTURES = ("image2image", "inpaint", "upscale", "image2video", "image2model")
+"""The tasks that begin with a picture, even where the graph could do without one."""
+
 _RANDOM_SEEDS = 2**50
 _FILES = {
     "images": ("a picture", "一张图片"),
@@ -277,6 +280,8 @@ class Template:
         refs = dict.fromkeys(ref for role in FILES for ref in roles[role])
         absent = [ref for ref in refs if ref not in placed and not (self.is_users and self._is_there(ref, definitions))]
         prompt: Prompt = workflow.fill(self.prompt, {ref: file.name for ref, file in placed.items()})
+        if self.task in FROM_PICTURES and roles["images"] and roles["images"][0] in absent:
+            raise _needs_file(self, roles["images"][0], roles)
         notes: list[tuple[str, str]] = []
         for ref in absent:
             less = placement.without(prompt, [ref.node_id], definitions)

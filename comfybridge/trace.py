@@ -100,18 +100,16 @@ def trace(prompt: Prompt, definitions: Definitions) -> Roles:
     kinds = {node_id: output_kind(prompt, definitions, node_id) for node_id in outputs}
     has_size = not kinds or not _SIZELESS.issuperset(kinds.values())
     expected: tuple[str, ...] = _EXPECTED
-    loader = clip = None
+    model = clip = None
     if stages:
         main = main_stage(graph, stages, outputs)
         asides += _trace_texts(graph, stages, main, found, notes)
         expected = _EXPECTED_OF_SERVICE if main.makes_itself else _EXPECTED
         _trace_settings(graph, stages, main, found, scales)
         _trace_size(graph, used, main, found, scales, notes)
-        loader = _model_loader(graph, main)
-        if loader is not None:
-            found["model"] = settable(graph, loader.node_id, NAMES["model"])
-        else:
-            found["model"] = settable(graph, main.node_id, NAMES["model"])
+        model = _model_source(graph, main)
+        loader = main.node_id if model is None else _origin(graph, model, _MODEL).node_id
+        found["model"] = settable(graph, loader, NAMES["model"])
         clip = _clip_source(graph, stages)
     _trace_files(graph, used, found, notes)
     found["loras"] = [ref for node_id in used for ref in _loras(graph, node_id)]
@@ -123,7 +121,7 @@ def trace(prompt: Prompt, definitions: Definitions) -> Roles:
     inputs = {role: tuple(dict.fromkeys(refs)) for role, refs in found.items() if refs}
     return Roles(
         inputs,
-        loader,
+        model,
         clip,
         outputs,
         named={name: tuple(refs) for name, refs in marked.named.items()},
@@ -305,11 +303,12 @@ def _side(graph: Graph, node_id: str, names: Sequence[str]) -> tuple[InputRef | 
     return None, node_id
 
 
-def _model_loader(graph: Graph, main: Stage) -> Link | None:
+def _model_source(graph: Graph, main: Stage) -> Link | None:
+    """The output that LoRAs have to be put behind: that of the loader, or of the merge of two models."""
     for node_id in setting_nodes(graph, main.node_id):
         link = graph.linked(node_id, _MODEL)
         if link is not None:
-            return _origin(graph, link, _MODEL)
+            return _origin(graph, link, ("model",))
     return None
 
 

@@ -15,6 +15,7 @@ from dify_plugin.entities.tool import ToolInvokeMessage
 from comfybridge.client import view_query
 from comfybridge.collecting import Outcome
 from comfybridge.jobs import Job, OutputFile
+from comfybridge.media import png_size
 from comfybridge.messages import Progress
 from comfybridge.watch import Waiting
 
@@ -39,6 +40,7 @@ class Delivery:
         self._output = output
         self._image_base_url = image_base_url
         self._kinds: Counter[str] = Counter()
+        self._size: tuple[int, int] | None = None
         self.links: list[str] = []
         self.urls: list[str] = []
         self.notes: dict[str, None] = {}
@@ -49,6 +51,8 @@ class Delivery:
         ``room`` is how many bytes the whole answer may have.
         """
         self._kinds[_KINDS.get(file.mime.partition("/")[0], "file")] += 1
+        # What the graph says may be the size of a first pass only.
+        self._size = self._size or png_size(file.data)
         url = self._url(file) if self._output != "image" else None
         if url is not None:
             # What is no picture is a link that can be opened.
@@ -66,6 +70,8 @@ class Delivery:
     def summary(self, outcome: Outcome, room: int) -> Iterator[ToolInvokeMessage]:
         """The end of a call that succeeded: what was made, in one line, the links, what nodes said, the facts."""
         known = facts(outcome.jobs, "succeeded") | {"seconds": round(outcome.seconds, 2)}
+        if self._size is not None:
+            known |= zip(("width", "height"), self._size, strict=True)
         told = dict.fromkeys(note for job in outcome.jobs for note in job.filled.notes)
         line = self._line(known)
         room -= _size(known) + len(line.encode()) + sum(len(link.encode()) + 1 for link in self.links)

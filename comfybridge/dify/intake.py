@@ -3,13 +3,12 @@
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from dify_plugin.file.file import File
 
 from comfybridge import collecting
 from comfybridge.deadline import Deadline
-from comfybridge.downloads import download
+from comfybridge.downloads import dify_host, download, download_from_dify
 from comfybridge.errors import InvalidInput
 from comfybridge.media import InputFile, media_type
 from comfybridge.parameters import Attached, Call
@@ -17,9 +16,7 @@ from comfybridge.pool import Pool
 
 _ATTACHMENT_S = 60.0
 _LOADABLE = ("image", "video", "audio")
-# What Dify signs the addresses of its own files with (core/file/helpers.py).
-_SIGNATURE = frozenset(("timestamp", "nonce", "sign"))
-# The hosts that Dify itself has named as its own in this process; everything else has to be public.
+# The hosts of Dify's file store, as its own links have named them in this process; all others have to be public.
 _dify_hosts: set[str] = set()
 _lock = threading.Lock()
 
@@ -64,21 +61,11 @@ def _files(call: Call, pool: Pool, deadline: Deadline) -> Iterator[InputFile]:
 
 
 def _fetched(file: File, deadline: Deadline) -> tuple[bytes, str]:
-    is_difys = _is_signed(file.url)
-    if is_difys and (host := urlsplit(file.url).netloc):
+    got = download_from_dify(file.url, deadline)
+    if (host := dify_host(file.url)) is not None:
         with _lock:
             _dify_hosts.add(host)
-    got = download(file.url, deadline, from_dify=is_difys)
     return got.data, file.filename or got.filename
-
-
-def _is_signed(url: str) -> bool:
-    """Whether it is one of Dify's own addresses, not one that a user typed as a remote file."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return False
-    return parts.path.startswith("/files/") and parse_qs(parts.query).keys() >= _SIGNATURE
 
 
 def _loadable(data: bytes, filename: str) -> InputFile:

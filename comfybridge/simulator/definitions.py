@@ -56,6 +56,7 @@ UPLOAD_INPUTS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("LoadImageMask", "image"): (),
     ("LoadAudio", "audio"): ("audio", "video"),
     ("LoadVideo", "file"): ("video",),
+    ("Load3D", "model_file"): ("mesh",),
 }
 """(class, input) -> the kinds of files that ComfyUI lists; all files where it names none."""
 
@@ -90,6 +91,7 @@ class Definition:
     inputs: dict[str, Input]
     # A tuple for old-style classes and a list for new ones: ComfyUI's error for a missing slot names the one or other.
     outputs: Sequence[str]
+    output_names: Sequence[str]
     is_output: bool
 
     @property
@@ -184,4 +186,4 @@ def _specs(inputs: Mapping[str, Mapping[str, list[Any]]]) -> Iterator[tuple[str,
 def _parse(class_type: str, info: dict[str, Any]) -> Definition:
     is_new_style = "output_matchtypes" in info
     outputs = info["output"] if is_new_style else tuple(info["output"])
-    return Definition(class_type, dict(_specs(info["input"])), outputs, bool(info["output_node"]))
+    return Definition(class_type, dict(_specs(info["input"])), outputs, info["output_name"], bool(info["output_node"]))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+MESH_SUFFIXES = (".gltf", ".glb", ".obj", ".fbx", ".stl")
 FOLDERS = ("output", "input", "temp")
 
 
@@ -48,7 +49,10 @@ class Files:
         return (folder or self.root / "input") / plain
 
     def inputs(self, kinds: Sequence[str]) -> list[str]:
-        """Name the uploaded files of these kinds (``image``, ``video``, ``audio``), or all."""
+        """Name the uploaded files of these kinds (``image``, ``video``, ``audio``), or all; ``mesh`` is a folder's."""
+        if "mesh" in kinds:
+            meshes = (path for path in (self.root / "input" / "3d").rglob("*") if path.suffix.lower() in MESH_SUFFIXES)
+            return sorted(path.relative_to(self.root / "input").as_posix() for path in meshes)
         names = sorted(entry.name for entry in (self.root / "input").iterdir() if entry.is_file())
         return [name for name in names if not kinds or _kind(name) in kinds]
 

@@ -31,6 +31,7 @@ from comfybridge.simulator.values import (
 )
 
 SAMPLERS = frozenset({"KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced"})
+PLAIN = ("INT", "FLOAT", "STRING")
 NO_MODEL = Model("")
 TILE, OVERLAP = 512, 32
 
@@ -64,10 +65,16 @@ def tiles(call: Call) -> int:
 
 
 def _by_type(call: Call) -> tuple[Any, ...]:
-    """Pass the n-th input of an output's type through as its n-th output; make one up where there is none."""
+    """Pass the n-th input of an output's type through as its n-th output; make one up where there is none.
+
+    A number or text comes from the input that is called like the output.
+    """
     seen: dict[str, int] = {}
     outputs = []
-    for kind in call.definition.outputs:
+    for kind, name in zip(call.definition.outputs, call.definition.output_names, strict=True):
+        if kind in PLAIN and name in call.inputs:
+            outputs.append(call.inputs[name])
+            continue
         given = list(_inputs_of(call, kind))
         position = seen[kind] = seen.get(kind, -1) + 1
         outputs.append(given[min(position, len(given) - 1)] if given else _made_up(call, kind))
@@ -76,7 +83,7 @@ def _by_type(call: Call) -> tuple[Any, ...]:
 
 def _inputs_of(call: Call, kind: str) -> Iterator[Any]:
     for name, spec in call.definition.inputs.items():
-        if spec.kind == kind and call.inputs.get(name) is not None and kind not in ("INT", "FLOAT", "STRING"):
+        if spec.kind == kind and call.inputs.get(name) is not None and kind not in PLAIN:
             yield call.inputs[name]
 
 

@@ -175,6 +175,16 @@ def _invert(call: Call) -> tuple[Any, ...]:
     return (each_frame(call.value("image"), lambda frame: ImageChops.invert(frame.convert("RGB"))),)
 
 
+def _canny(call: Call) -> tuple[Any, ...]:
+    level = call.number("high_threshold") * 127
+
+    def outlined(frame: Image.Image) -> Image.Image:
+        edges = frame.convert("L").filter(ImageFilter.GaussianBlur(1)).filter(ImageFilter.FIND_EDGES)
+        return edges.point([255 * (own > level / 4) for own in range(256)]).convert("RGB")
+
+    return (each_frame(call.value("image"), outlined),)
+
+
 def _size(call: Call) -> tuple[Any, ...]:
     picture: Picture = call.value("image")
     return picture.width, picture.height, len(picture.frames)
@@ -199,5 +209,6 @@ IMAGE_NODES: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     "ImageBlur": _blur,
     "ImageSharpen": _sharpen,
     "ImageInvert": _invert,
+    "Canny": _canny,
     "GetImageSize": _size,
 }

@@ -159,6 +159,11 @@ def _latent_repeat(call: Call) -> tuple[Any, ...]:
     return (replace(latent, batch=latent.batch * max(1, call.integer("amount"))),)
 
 
+def _latent_batch(call: Call) -> tuple[Any, ...]:
+    first: Latent = call.value("samples1")
+    return (replace(first, batch=first.batch + call.value("samples2").batch),)
+
+
 def _latent_from_batch(call: Call) -> tuple[Any, ...]:
     latent: Latent = call.value("samples")
     left = latent.batch - min(call.integer("batch_index"), latent.batch - 1)
@@ -177,6 +182,7 @@ LATENT_NODES: Mapping[str, Callable[[Call], tuple[Any, ...]]] = {
     "LatentUpscaleBy": _latent_upscale_by,
     "LatentCrop": _latent_crop,
     "RepeatLatentBatch": _latent_repeat,
+    "LatentBatch": _latent_batch,
     "LatentFromBatch": _latent_from_batch,
     "EmptyQwenImageLayeredLatentImage": _layered,
     "LatentCutToBatch": _cut_to_batch,

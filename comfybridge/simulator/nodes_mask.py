@@ -51,7 +51,7 @@ def _from_mask(call: Call) -> tuple[Any, ...]:
 
 def _solid(call: Call) -> tuple[Any, ...]:
     size = (call.integer("width"), call.integer("height"))
-    return (Mask((Image.new("L", size, int(call.number("value") * 255)),)),)
+    return (Mask((Image.new("L", size, round(call.number("value") * 255)),)),)
 
 
 def _crop(call: Call) -> tuple[Any, ...]:

@@ -33,8 +33,7 @@ Result = TypeVar("Result")
 class Simulator:
     """A ComfyUI stand-in on 127.0.0.1.
 
-    ``with Simulator() as comfyui:`` serves at ``comfyui.url`` until the block ends. All methods may be called from
-    any thread. It paints test cards: it is no diffusion model.
+    ``with Simulator() as comfyui:`` serves at ``comfyui.url``; all methods may be called from any thread.
 
         with Simulator(models=["sdxl"], work=2.0) as comfyui:
             comfyui.hold()                       # prompts stay running until release()
@@ -106,7 +105,7 @@ class Simulator:
         self._run_thread(self._listener)
 
     def stop(self) -> None:
-        """Be killed: sockets break, connections are refused from now on."""
+        """Be killed: sockets break, connections are refused."""
         self._end_thread()
         if self._listener is not None:
             self._listener.close()

@@ -240,6 +240,111 @@ def test_text_nodes(server: Server, class_type: str, inputs: dict[str, Any], tex
     assert _text(server, {"9": {"class_type": class_type, "inputs": inputs}}) == text
 
 
+@pytest.mark.parametrize(
+    ("resize_type", "inputs", "size"),
+    [
+        ("scale by multiplier", {"multiplier": 0.37}, (22, 15)),
+        ("scale dimensions", {"width": 50, "height": 0, "crop": "center"}, (50, 33)),
+        ("scale longer dimension", {"longer_size": 33}, (33, 22)),
+        ("scale shorter dimension", {"shorter_size": 33}, (50, 33)),
+        ("scale width", {"width": 21}, (21, 14)),
+        ("scale height", {"height": 21}, (32, 21)),
+        ("scale total pixels", {"megapixels": 0.01}, (125, 84)),
+        ("match size", {"match": SMALL, "crop": "center"}, (20, 30)),
+    ],
+    ids=named,
+)
+def test_resize_with_inputs_that_depend_on_a_choice(
+    server: Server, resize_type: str, inputs: dict[str, Any], size: tuple[int, int]
+) -> None:
+    chosen = {f"resize_type.{name}": value for name, value in inputs.items()}
+    fixed = {"input": IMAGE, "scale_method": "area", "resize_type": resize_type}
+    prompt = {**given(), "9": {"class_type": "ResizeImageMaskNode", "inputs": {**fixed, **chosen}}}
+
+    assert _sizes(server, prompt) == [size]
+
+
+def test_inputs_that_depend_on_a_choice_are_checked(server: Server) -> None:
+    node: dict[str, Any] = {"input": IMAGE, "scale_method": "area", "resize_type": "scale width"}
+    prompt = {**given(), "9": {"class_type": "ResizeImageMaskNode", "inputs": node}, "10": graphs.save("9")}
+
+    (missing,) = server.reject(prompt)["node_errors"]["9"]["errors"]
+    node["resize_type.width"] = 99999
+    (too_large,) = server.reject(prompt)["node_errors"]["9"]["errors"]
+
+    assert (missing["type"], missing["details"]) == ("required_input_missing", "width")
+    assert missing["extra_info"] == {"input_name": "resize_type.width"}
+    assert (too_large["type"], too_large["details"]) == ("value_bigger_than_max", "resize_type.width")
+
+
+def test_choice_that_is_none_fails_when_it_runs(server: Server) -> None:
+    node = {"input": IMAGE, "scale_method": "area", "resize_type": "bogus"}
+    prompt = {**given(), "9": {"class_type": "ResizeImageMaskNode", "inputs": node}, "10": graphs.save("9")}
+
+    kind, data = server.run(prompt, client_id="me")["status"]["messages"][-1]
+
+    assert (kind, data["exception_type"]) == ("execution_error", "TypeError")
+    assert "missing 1 required positional argument: 'resize_type'" in data["exception_message"]
+
+
+def test_inputs_that_grow(server: Server) -> None:
+    grown = {"images.image0": IMAGE, "images.image1": SMALL, "images.image2": SMALL}
+    prompt = {**given(), "9": {"class_type": "BatchImagesNode", "inputs": grown}}
+
+    assert _sizes(server, prompt) == [(60, 40)] * 3
+    grown["images.image1"] = MASK
+    (error,) = server.reject({**prompt, "10": graphs.save("9")})["node_errors"]["9"]["errors"]
+    assert (error["type"], error["extra_info"]["input_name"]) == ("return_type_mismatch", "images.image1")
+
+
+@pytest.mark.parametrize(
+    ("class_type", "inputs", "levels"),
+    [
+        ("GrowMask", {"mask": ["5", 0], "expand": 1, "tapered_corners": False}, [0, 255, 255, 255, 0]),
+        ("GrowMask", {"mask": ["5", 0], "expand": -1, "tapered_corners": False}, [0, 0, 0, 0, 0]),
+        ("InvertMask", {"mask": ["5", 0]}, [255, 255, 0, 255, 255]),
+        ("ThresholdMask", {"mask": ["3", 0], "value": 0.5}, [0] * 5),
+        ("ThresholdMask", {"mask": ["3", 0], "value": 0.2}, [255] * 5),
+        ("FeatherMask", {"mask": ["6", 0], "left": 2, "top": 0, "right": 0, "bottom": 0}, [127, 255, 255, 255, 255]),
+        ("ImageColorToMask", {"image": ["8", 0], "color": 0x102030}, [255] * 5),
+        ("ImageColorToMask", {"image": ["8", 0], "color": 0x102031}, [0] * 5),
+        (
+            "MaskComposite",
+            {"destination": ["6", 0], "source": ["5", 0], "x": 0, "y": 0, "operation": "subtract"},
+            [255, 255, 0, 255, 255],
+        ),
+        (
+            "MaskComposite",
+            {"destination": ["6", 0], "source": ["5", 0], "x": 1, "y": 0, "operation": "xor"},
+            [255, 255, 255, 0, 255],
+        ),
+    ],
+    ids=named,
+)
+def test_masks(server: Server, class_type: str, inputs: dict[str, Any], levels: list[int]) -> None:
+    """Masks of five columns, three rows; the fifth node's has its middle set."""
+    prompt = {
+        **given(),
+        "3": {"class_type": "SolidMask", "inputs": {"value": 0.25, "width": 5, "height": 3}},
+        "4": {"class_type": "SolidMask", "inputs": {"value": 0.0, "width": 5, "height": 3}},
+        "6": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 5, "height": 3}},
+        "7": {"class_type": "SolidMask", "inputs": {"value": 1.0, "width": 1, "height": 3}},
+        "5": {
+            "class_type": "MaskComposite",
+            "inputs": {"destination": ["4", 0], "source": ["7", 0], "x": 2, "y": 0, "operation": "add"},
+        },
+        "8": {"class_type": "EmptyImage", "inputs": {"width": 5, "height": 3, "batch_size": 1, "color": 0x102030}},
+        "11": {"class_type": class_type, "inputs": inputs},
+        "9": {"class_type": "MaskToImage", "inputs": {"mask": ["11", 0]}},
+    }
+
+    (content,) = _pictures(server, prompt)
+
+    with Image.open(io.BytesIO(content)) as image:
+        row = [image.convert("L").getpixel((column, 1)) for column in range(5)]
+    assert row == pytest.approx(levels, abs=1)
+
+
 @pytest.mark.parametrize(("switch", "size"), [(True, (60, 40)), (False, (20, 30))])
 def test_switch_runs_one_side_only(server: Server, *, switch: bool, size: tuple[int, int]) -> None:
     prompt = {**given(), "9": {"class_type": "ComfySwitchNode", "inputs": {"switch": switch}}}

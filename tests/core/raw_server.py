@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -33,11 +34,13 @@ def json(body: bytes, *, keep_alive: bool = False) -> Reply:
 class RawServer:
     """Serves on 127.0.0.1 until the ``with`` block ends.
 
-    ``answer`` gets the request's first line and says what to reply; ``None`` is silence until the end.
+    ``answer`` gets the request's first line and says what to reply; ``None`` is silence until the end. With a
+    ``context`` it speaks TLS.
     """
 
-    def __init__(self, answer: Callable[[str], Reply | None]) -> None:
+    def __init__(self, answer: Callable[[str], Reply | None], context: ssl.SSLContext | None = None) -> None:
         self._answer = answer
+        self._context = context
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = int(self._listener.getsockname()[1])
         self._ending = threading.Event()
@@ -76,16 +79,22 @@ class RawServer:
                 self._threads[-1].start()
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, contextlib.suppress(OSError):
-            for head in _requests(connection):
+        with contextlib.suppress(OSError), self._secured(connection) as secured:
+            for head in _requests(secured):
                 self.requests.append(head)
                 reply = self._answer(head.split(b"\r\n", 1)[0].decode())
                 if reply is None:
                     self._ending.wait()
                     return
-                self._send(connection, reply)
+                self._send(secured, reply)
                 if reply.is_last:
                     return
+
+    def _secured(self, connection: socket.socket) -> socket.socket:
+        if self._context is None:
+            return connection
+        with connection:
+            return self._context.wrap_socket(connection, server_side=True)
 
     def _send(self, connection: socket.socket, reply: Reply) -> None:
         at_once = len(reply.data) - reply.slow

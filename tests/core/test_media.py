@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfybridge.media import InputFile, MediaType, media_type, output_type
+from comfybridge.media import InputFile, MediaType, media_type, output_type, png_size
 
 
 def png(length: int = 0) -> bytes:
@@ -101,6 +101,14 @@ class TestOutputType:
     )
     def test_what_cannot_be_that_file_is_none(self, data: bytes, filename: str) -> None:
         assert output_type(data, filename) is None
+
+
+def test_size_of_a_png_is_read_and_of_nothing_else() -> None:
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + struct.pack(">II", 640, 480)
+
+    assert png_size(head) == (640, 480)
+    assert png_size(head[:-1]) is None
+    assert png_size(b"\xff\xd8\xff" + head) is None
 
 
 def test_same_bytes_have_the_same_name_on_the_server_whatever_the_caller_calls_them() -> None:

@@ -320,6 +320,20 @@ class TestTrace:
 
         assert (roles.model_source, roles.clip_source) == (Link("loader", 0), Link("loader", 1))
 
+    def test_loras_go_behind_a_merge_and_the_model_is_the_first_of_the_two(self, definitions: Definitions) -> None:
+        prompt = text_to_image(
+            other=node("CheckpointLoaderSimple", ckpt_name="b.safetensors"),
+            models=node("ModelMergeSimple", ratio=0.5, model1=["loader", 0], model2=["other", 0]),
+            clips=node("CLIPMergeSimple", ratio=0.5, clip1=["loader", 1], clip2=["other", 1]),
+            good=node("CLIPTextEncode", text="good", clip=["clips", 0]),
+        )
+        prompt["sampler"]["inputs"]["model"] = ["models", 0]
+
+        roles = workflow.trace(prompt, definitions)
+
+        assert (roles.model_source, roles.clip_source) == (Link("models", 0), Link("clips", 0))
+        assert places(roles, "model") == ["loader.ckpt_name"]
+
     def test_custom_sampler_class_is_found_by_its_inputs(self, definitions: Definitions) -> None:
         prompt = text_to_image()
         prompt["sampler"]["class_type"] = "KSampler (Efficient)"

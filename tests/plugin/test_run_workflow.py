@@ -73,6 +73,12 @@ def test_template_by_name(run_workflow: Call) -> None:
     assert (answer.variables["template"], image(answer).size) == ("sd15", (64, 64))
 
 
+def test_size_that_is_told_is_that_of_the_picture(run_workflow: Call) -> None:
+    answer = run_workflow(workflow="sd15-hires", prompt="a fox", values="steps=1\nwidth=64\nheight=64")
+
+    assert (answer.variables["width"], answer.variables["height"]) == image(answer).size == (128, 128)
+
+
 def test_pasted_json_in_the_editors_format(run_workflow: Call) -> None:
     assert run_workflow(workflow=json.dumps(SIMPLE)).variables["status"] == "succeeded"
 
@@ -159,7 +165,7 @@ def test_several_kinds_of_output_and_text(run_workflow: Call) -> None:
     answer = run_workflow(workflow=json.dumps(graph))
 
     assert [file.mime_type for file in answer.files] == ["video/mp4", *["image/png"] * 4]
-    assert answer.text.startswith("1 video, 4 pictures, workflow, ")
+    assert answer.text.startswith("1 video, 4 pictures, 32×32, workflow, ")
     assert answer.text.endswith("a caption")
     assert answer.variables["texts"] == ["a caption"]
 
