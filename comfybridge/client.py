@@ -45,6 +45,15 @@ class Refusal:
     body: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Queued:
+    """A prompt that waits or runs: its graph, and what was sent along with it."""
+
+    is_running: bool
+    prompt: Prompt
+    extra_data: Mapping[str, Any]
+
+
 class Client:
     """One ComfyUI server. Safe to use from several threads.
 
@@ -243,9 +252,16 @@ class Client:
             if b"Job not found" in answer.body:
                 return False
             self._has_jobs_route = False
+        return self.queued(prompt_id, deadline) is not None
+
+    def queued(self, prompt_id: str, deadline: Deadline) -> Queued | None:
+        """The prompt as it waits or runs, by ``GET /queue``, which holds all of them; ``None`` if it does neither."""
         queue = self._object("/queue", deadline)
-        items = [*queue.get("queue_running", ()), *queue.get("queue_pending", ())]
-        return any(item[1] == prompt_id for item in items)
+        for name, is_running in (("queue_running", True), ("queue_pending", False)):
+            for item in queue.get(name) or ():
+                if item[1] == prompt_id:
+                    return Queued(is_running, item[2], item[3])
+        return None
 
     def cancel(self, prompt_id: str, deadline: Deadline) -> None:
         """Take the prompt out of the queue, or interrupt it if it is the one that runs; nobody else's is touched."""

@@ -2,21 +2,21 @@
 
 import contextlib
 import logging
-import re
+import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
+from weakref import WeakValueDictionary
 
-from comfybridge import choosing, jobs, preflight
+from comfybridge import choosing, collecting, jobs, preflight
 from comfybridge.client import Client
+from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
-from comfybridge.errors import ComfyError, InvalidInput, OutOfMemory, Rejected, TimedOut, Unavailable
+from comfybridge.errors import ComfyError, InvalidInput, Rejected, TimedOut, Unavailable
+from comfybridge.idempotency import MOST_ATTEMPTS, Key
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.library import Source
-from comfybridge.media import InputFile, MediaType
-from comfybridge.messages import Succeeded
+from comfybridge.messages import Interrupted, NodeFailed
 from comfybridge.pool import Pool
 from comfybridge.template import Filled, Inputs
 from comfybridge.watch import Event
@@ -27,50 +27,40 @@ logger = logging.getLogger(__name__)
 COMFY_ORG_KEY = "api_key_comfy_org"
 """Where in ``extra_data`` the nodes of paid services look for their key (ComfyUI's ``execution.py``)."""
 
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """The end of a generation that succeeded; every other end is an exception of ``errors``.
-
-    ``jobs`` are those that made the files, ``seconds`` the time since the call, ``texts`` what nodes showed as text.
-    """
-
-    jobs: tuple[Job, ...]
-    seconds: float
-    texts: tuple[str, ...] = ()
+# One for each key that a call is being submitted with.
+_LOCKS: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
+_LOCKS_LOCK = threading.Lock()
 
 
 def generate(
-    source: Source, inputs: Inputs, pool: Pool, *, deadline: Deadline, extra_data: Mapping[str, Any]
+    source: Source,
+    inputs: Inputs,
+    pool: Pool,
+    *,
+    deadline: Deadline,
+    extra_data: Mapping[str, Any],
+    key: Key | None = None,
+    keeps_on: bool = True,
 ) -> Iterator[Event | OutputFile | Outcome]:
     """Make pictures: events while it waits, then each picture as it is fetched, then the Outcome.
+
+    With a ``key`` a repeated call gets the job of the first one. ``keeps_on`` says whether a job that is late goes on.
 
     Raises:
         ComfyError: one of its subclasses, for every end but ``succeeded``.
     """
     started = time.monotonic()
     with contextlib.ExitStack() as listening:
-        waiting = list(submit(source, inputs, pool, deadline=deadline, extra_data=extra_data, listening=listening))
-        done: list[Job] = []
-        texts: tuple[str, ...] = ()
+        waiting = submit(source, inputs, pool, deadline=deadline, extra_data=extra_data, listening=listening, key=key)
         try:
-            while waiting:
-                job, done_by_it = yield from _finish(waiting[0], deadline, extra_data, listening)
-                texts += done_by_it.texts
-                for output in done_by_it.outputs:
-                    yield jobs.fetch(job, output, deadline)
-                done.append(job)
-                waiting.pop(0)
-        except TimedOut:
-            raise
-        except ComfyError:
-            jobs.cancel(waiting[1:])
-            raise
-    seconds = time.monotonic() - started
-    yield Outcome(tuple(done), seconds, texts)
-    # Now that everything is handed over, since a line to Dify's daemon takes its time.
-    for job in done:
-        logger.info("prompt %s succeeded at %s in %.1f s", job.prompt_id, job.client.base_url, seconds)
+            yield from collecting.collected(
+                waiting, deadline, started, lambda job: _again(job, deadline, extra_data, listening)
+            )
+        except TimedOut as exc:
+            if keeps_on:
+                raise
+            jobs.cancel(waiting)
+            raise jobs.taken_back(exc) from exc
 
 
 def submit(
@@ -81,21 +71,86 @@ def submit(
     deadline: Deadline,
     extra_data: Mapping[str, Any],
     listening: contextlib.ExitStack | None = None,
+    key: Key | None = None,
 ) -> tuple[Job, ...]:
     """Queue the source's prompts on the first server that takes them; all of them, or none.
 
-    ``listening`` keeps the listeners open; without it nobody listens, for jobs that are collected later.
+    ``listening`` keeps the listeners open; without it nobody listens, for jobs that are collected later. With a ``key``
+    whose job waits, runs or has succeeded, that one is returned and nothing is queued.
 
     Raises:
         InvalidInput: the caller's values cannot be used.
         Rejected: a server refused the graph, or lacks what it needs.
         Unavailable: no server took it.
     """
+    if key is None:
+        return _submit(source, inputs, pool, deadline, extra_data, listening, lambda _run, _runs: (None, {}))
+    with _alone(key, deadline):
+        joined, attempt = _joined(key, pool, deadline)
+        if joined is not None:
+            return joined
+
+        def named(run: int, runs: int) -> tuple[str, dict[str, Any]]:
+            return key.prompt_id(run, attempt), {"wishes": key.wishes, "runs": runs}
+
+        return _submit(source, inputs, pool, deadline, extra_data, listening, named)
+
+
+@contextlib.contextmanager
+def _alone(key: Key, deadline: Deadline) -> Iterator[None]:
+    """Let one call at a time look for the key's job and submit it."""
+    with _LOCKS_LOCK:
+        lock = _LOCKS.setdefault(key.text, threading.Lock())
+    if not lock.acquire(timeout=deadline.remaining()):
+        raise InvalidInput(
+            "Another call with the same idempotency_key is still being submitted: try again.",
+            "另一个使用相同 idempotency_key 的调用仍在提交中：请重试。",
+        )
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _joined(key: Key, pool: Pool, deadline: Deadline) -> tuple[tuple[Job, ...] | None, int]:
+    """The key's jobs, or ``None`` and how many attempts have failed before."""
+    for attempt in range(MOST_ATTEMPTS):
+        first = collecting.recall(key.prompt_id(0, attempt), pool, deadline)
+        if first is None:
+            return None, attempt
+        if first.sent.get("wishes") != key.wishes:
+            raise InvalidInput(
+                "This idempotency_key was used before with other inputs: use a new key for a new picture.",
+                "该 idempotency_key 已用于其他参数：新的图片请使用新的键。",
+                prompt_id=first.prompt_id,
+            )
+        others = (
+            collecting.recall(key.prompt_id(run, attempt), pool, deadline)
+            for run in range(1, int(first.sent.get("runs", 1)))
+        )
+        joined = (first, *others)
+        if all(job is not None and not isinstance(job.verdict, (NodeFailed, Interrupted)) for job in joined):
+            return tuple(job for job in joined if job is not None), attempt
+    raise InvalidInput(
+        f"{MOST_ATTEMPTS} jobs of this idempotency_key have failed: use a new key.",
+        f"该 idempotency_key 已有 {MOST_ATTEMPTS} 个任务失败：请使用新的键。",
+    )
+
+
+def _submit(
+    source: Source,
+    inputs: Inputs,
+    pool: Pool,
+    deadline: Deadline,
+    extra_data: Mapping[str, Any],
+    listening: contextlib.ExitStack | None,
+    named: Callable[[int, int], tuple[str | None, dict[str, Any]]],
+) -> tuple[Job, ...]:
     first: ComfyError | None = None
     for client in pool.candidates(deadline):
         try:
             filled, definitions = prepare(client, source, inputs, deadline, extra_data)
-            return _queue(client, filled, definitions, deadline, extra_data, listening)
+            return _queue(client, filled, definitions, deadline, extra_data, listening, named)
         except (InvalidInput, Rejected, Unavailable) as exc:
             # What the first, best server says is what people should read.
             first = first or exc
@@ -124,64 +179,6 @@ def prepare(
     raise AssertionError  # the loop returns or raises
 
 
-def earlier_picture(name: str, pool: Pool, deadline: Deadline) -> InputFile:
-    """A picture that an earlier job made: the first one of ``prompt_id``, the third one of ``prompt_id#3``.
-
-    Waits for a job that still runs. Of several ids with commas between them, the pictures count on.
-
-    Raises:
-        InvalidInput: no server knows the job, or it made no such picture.
-        ComfyError: the job ended in another way than success.
-    """
-    ids, _, number = name.partition("#")
-    wanted = int(number) if number.isdecimal() and int(number) else 1
-    seen = 0
-    for prompt_id in filter(None, re.split(r"[\s,]+", ids)):
-        job = recall(prompt_id, pool, deadline)
-        if job is None:
-            raise InvalidInput(
-                f"from_prompt_id: no server knows a job {prompt_id}; its history may have been cleared.",
-                f"from_prompt_id：服务器上没有任务 {prompt_id}，历史记录可能已被清除。",
-            )
-        for output in _ended(jobs.follow(job, deadline)).outputs:
-            file = jobs.fetch(job, output, deadline)
-            seen += file.mime.startswith("image/")
-            if seen == wanted:
-                return InputFile(file.data, MediaType(file.mime, PurePosixPath(file.filename).suffix), file.filename)
-    raise InvalidInput(
-        f"from_prompt_id: the job made {seen} picture{'' if seen == 1 else 's'}, not {wanted}.",
-        f"from_prompt_id：该任务共有 {seen} 张图片，没有第 {wanted} 张。",
-    )
-
-
-def recall(prompt_id: str, pool: Pool, deadline: Deadline) -> Job | None:
-    """The job of this id on whichever server has it, nobody listening; ``None`` when none has.
-
-    Raises:
-        Unavailable: a server that may have it does not answer, and no other has it.
-    """
-    silent: Unavailable | None = None
-    for client in pool.clients:
-        try:
-            if (job := jobs.recall(client, prompt_id, deadline)) is not None:
-                return job
-        except Unavailable as exc:
-            silent = exc
-    if silent is not None:
-        raise silent
-    return None
-
-
-def _ended(following: Generator[Event, None, Succeeded]) -> Succeeded:
-    """The end of a job, whatever happens on the way there."""
-    while True:
-        try:
-            next(following)
-        except StopIteration as end:
-            done: Succeeded = end.value
-            return done
-
-
 def _problems(filled: Filled, definitions: Definitions, *, has_key: bool) -> list[preflight.Problem]:
     """What keeps the graph from running, but for the files that are uploaded with it."""
     coming = {file.name for file in filled.files}
@@ -200,33 +197,22 @@ def _queue(
     deadline: Deadline,
     extra_data: Mapping[str, Any],
     listening: contextlib.ExitStack | None,
+    named: Callable[[int, int], tuple[str | None, dict[str, Any]]],
 ) -> tuple[Job, ...]:
     queued: list[Job] = []
     try:
-        for graph in filled:
-            queued.append(jobs.queue(client, graph, definitions, deadline, extra_data, listening))  # noqa: PERF401  # an error must find the jobs that were queued before it
+        for run, graph in enumerate(filled):
+            prompt_id, sent = named(run, len(filled))
+            queued.append(
+                jobs.queue(client, graph, definitions, deadline, extra_data, listening, prompt_id=prompt_id, sent=sent)
+            )
     except ComfyError:
         jobs.cancel(queued)
         raise
     return tuple(queued)
 
 
-def _finish(
-    job: Job, deadline: Deadline, extra_data: Mapping[str, Any], listening: contextlib.ExitStack
-) -> Generator[Event, None, tuple[Job, Succeeded]]:
-    """Follow the job to its outputs; after an out-of-memory, free the server's memory and try once more."""
-    try:
-        return job, (yield from jobs.follow(job, deadline))
-    except OutOfMemory:
-        second = _queue_again(job, deadline, extra_data, listening)
-        if second is None:
-            raise
-    return second, (yield from jobs.follow(second, deadline))
-
-
-def _queue_again(
-    job: Job, deadline: Deadline, extra_data: Mapping[str, Any], listening: contextlib.ExitStack
-) -> Job | None:
+def _again(job: Job, deadline: Deadline, extra_data: Mapping[str, Any], listening: contextlib.ExitStack) -> Job | None:
     logger.warning("prompt %s ran out of memory: freeing and trying once more", job.prompt_id)
     try:
         job.client.free(deadline)

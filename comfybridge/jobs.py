@@ -7,7 +7,7 @@ import contextlib
 import logging
 import time
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
@@ -18,7 +18,16 @@ from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, OutOfMemory, Rejected, TimedOut, Unavailable
 from comfybridge.events import Listener
 from comfybridge.media import output_type
-from comfybridge.messages import Interrupted, NodeFailed, Output, Succeeded, read_history, saved, sent
+from comfybridge.messages import (
+    HistoryEntry,
+    Interrupted,
+    NodeFailed,
+    Output,
+    Succeeded,
+    read_history,
+    saved,
+    sent_with,
+)
 from comfybridge.template import Filled, Template
 from comfybridge.watch import Event, Watch
 from comfybridge.workflow import Definitions
@@ -33,12 +42,18 @@ _LONGEST_CAUSE = 500
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A submitted prompt."""
+    """A submitted prompt. ``verdict`` is what the history said of one that was recalled; ``None`` while there is none.
+
+    ``sent`` is what went with the prompt for our own use: the template, and for a keyed call its wishes and runs.
+    """
 
     prompt_id: str
     client: Client
     filled: Filled
     listener: Listener
+    sent: Mapping[str, Any] = field(default_factory=dict)
+    verdict: HistoryEntry | None = None
+    is_running: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +74,21 @@ def queue(
     deadline: Deadline,
     extra_data: Mapping[str, Any],
     listening: contextlib.ExitStack | None,
+    *,
+    prompt_id: str | None = None,
+    sent: Mapping[str, Any] | None = None,
 ) -> Job:
-    """Submit one prompt; with ``listening``, the listener that is open until that stack is closed hears its frames.
+    """Submit one prompt, under a new id unless one is given.
+
+    With ``listening``, the listener that is open until that stack is closed hears its frames.
 
     Raises:
         Rejected: ComfyUI refuses the graph, whole or in part; nothing of it runs.
         Unavailable: the server did not take it.
         Lost: whether it did cannot be found out.
     """
-    prompt_id = str(uuid4())
+    prompt_id = prompt_id or str(uuid4())
+    sent = {"template": filled.template.name, **(sent or {})}
     graph = filled.saved_under(prompt_id)
     listener = listening.enter_context(client.listen(prompt_id, deadline)) if listening is not None else Listener(None)
     try:
@@ -81,7 +102,7 @@ def queue(
             prompt_id=prompt_id,
             client_id=listener.client_id,
             # Previews are never shown; not making them saves a decode and some 40 kB for every step.
-            extra_data={**extra_data, "preview_method": "none", "comfybridge": {"template": filled.template.name}},
+            extra_data={**extra_data, "preview_method": "none", "comfybridge": sent},
             deadline=deadline,
         )
         if refusal is not None:
@@ -95,7 +116,7 @@ def queue(
         raise
     listener.expect()
     logger.info("prompt %s queued at %s, template %s", prompt_id, client.base_url, filled.template.name)
-    return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener)
+    return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener, sent=sent)
 
 
 def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
@@ -104,16 +125,25 @@ def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
     What it was filled with is read from the history's copy of its graph, and from what is sent along with every prompt.
     """
     entry = client.history(prompt_id, deadline)
-    if entry is None and not client.is_queued(prompt_id, deadline):
+    waiting = client.queued(prompt_id, deadline) if entry is None else None
+    if entry is None and waiting is None:
         # It may have ended between the two questions.
         entry = client.history(prompt_id, deadline)
         if entry is None:
             return None
-    graph, extra_data = sent(entry or {})
+    graph, extra_data = (waiting.prompt, waiting.extra_data) if waiting is not None else sent_with(entry or {})
     own = extra_data.get("comfybridge")
-    name = str(own.get("template", "")) if isinstance(own, Mapping) else ""
-    filled = Template(name=name or "workflow", prompt=graph, is_users=not name).as_is()
-    return Job(prompt_id=prompt_id, client=client, filled=filled, listener=Listener(None))
+    own = own if isinstance(own, Mapping) else {}
+    name = str(own.get("template", ""))
+    return Job(
+        prompt_id=prompt_id,
+        client=client,
+        filled=Template(name=name or "workflow", prompt=graph, is_users=not name).as_is(),
+        listener=Listener(None),
+        sent=own,
+        verdict=read_history(entry) if entry is not None else None,
+        is_running=waiting is not None and waiting.is_running,
+    )
 
 
 def follow(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
@@ -261,12 +291,31 @@ def _lost(english: str, chinese: str) -> Lost:
 
 def _timed_out(job: Job, deadline: Deadline) -> TimedOut:
     return TimedOut(
-        f"Not finished after {deadline.seconds:.0f} s. The job goes on in ComfyUI as prompt_id {job.prompt_id}, and its"
-        " pictures will be in ComfyUI's output folder. To wait longer, raise timeout.",
-        f"{deadline.seconds:.0f} 秒内未完成。任务 {job.prompt_id} 仍在 ComfyUI 中继续，图片将保存在其输出文件夹。"
-        "如需等待更久，请调大 timeout。",
+        f"Not finished after {deadline.seconds:.0f} s. The job goes on in ComfyUI: collect it later by get_result with"
+        f" prompt_id {job.prompt_id}, stop it by cancel_job, or raise timeout.",
+        f"{deadline.seconds:.0f} 秒内未完成，任务仍在 ComfyUI 中继续：稍后可用 get_result（prompt_id {job.prompt_id}）"
+        "取回结果，用 cancel_job 取消，或调大 timeout。",
         prompt_id=job.prompt_id,
         server=job.client.base_url,
+    )
+
+
+def taken_back(late: TimedOut) -> TimedOut:
+    """The same end, for a job that was not left to go on."""
+    return TimedOut(
+        "Not finished in time, and cancelled as after_timeout says. Raise timeout, or let it go on (keep).",
+        "未在规定时间内完成，已按 after_timeout 的设置取消。请调大 timeout，或设为 keep 让任务继续。",
+        prompt_id=late.prompt_id,
+        server=late.server,
+    )
+
+
+def unknown(prompt_id: str) -> Lost:
+    """The error for an id that no server knows."""
+    return Lost(
+        f"No server knows the job {prompt_id}: it was never there, ComfyUI was restarted, or its history was cleared.",
+        f"服务器上没有任务 {prompt_id}：任务不存在、ComfyUI 重启过，或历史记录已被清除。",
+        prompt_id=prompt_id,
     )
 
 

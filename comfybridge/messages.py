@@ -137,7 +137,7 @@ def read_history(entry: Mapping[str, Any]) -> HistoryEntry:
     return NodeFailed("", "", "", "ComfyUI reported an error without a cause")
 
 
-def sent(entry: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def sent_with(entry: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The graph of a history entry and the ``extra_data`` that went with it; empty where the entry has none."""
     prompt = entry.get("prompt") or []
     graph, extra_data = prompt[2:4] if len(prompt) > 3 else ({}, {})  # noqa: PLR2004

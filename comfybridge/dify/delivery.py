@@ -13,7 +13,7 @@ from dify_plugin import Tool
 from dify_plugin.entities.tool import ToolInvokeMessage
 
 from comfybridge.client import view_query
-from comfybridge.generation import Outcome
+from comfybridge.collecting import Outcome
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.media import png_size
 from comfybridge.messages import Progress

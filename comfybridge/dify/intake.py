@@ -6,7 +6,7 @@ from typing import Any
 
 from dify_plugin.file.file import File
 
-from comfybridge import generation
+from comfybridge import collecting
 from comfybridge.deadline import Deadline
 from comfybridge.downloads import dify_host, download, download_from_dify
 from comfybridge.errors import InvalidInput
@@ -57,7 +57,7 @@ def _files(call: Call, pool: Pool, deadline: Deadline) -> Iterator[InputFile]:
         got = download(url, deadline, trusted_hosts=hosts)
         yield _loadable(got.data, got.filename)
     if call.from_prompt_id:
-        yield generation.earlier_picture(call.from_prompt_id, pool, deadline)
+        yield collecting.earlier_picture(call.from_prompt_id, pool, deadline)
 
 
 def _fetched(file: File, deadline: Deadline) -> tuple[bytes, str]:

@@ -6,8 +6,8 @@ from typing import Any, TypeAlias
 
 from comfybridge import generation
 from comfybridge.client import Client
+from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
-from comfybridge.generation import Outcome
 from comfybridge.jobs import OutputFile
 from comfybridge.library import Named, Source
 from comfybridge.pool import Pool

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from comfybridge import generation, library
+from comfybridge import collecting, generation, library
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput, Rejected
@@ -278,7 +278,7 @@ class TestOutputs:
 
 class TestEarlierPictures:
     def earlier(self, client: Client, name: str) -> InputFile:
-        return generation.earlier_picture(name, Pool([client]), Deadline(10))
+        return collecting.earlier_picture(name, Pool([client]), Deadline(10))
 
     def test_picture_of_an_earlier_job_becomes_the_input(self, client: Client) -> None:
         first = make(client, count=2)
@@ -328,7 +328,7 @@ class TestEarlierPictures:
             made = make(having)
             assert made.outcome is not None
 
-            found = generation.earlier_picture(
+            found = collecting.earlier_picture(
                 made.outcome.jobs[0].prompt_id, Pool([connect(comfyui.url), having]), Deadline(10)
             )
 

@@ -1,0 +1,177 @@
+"""From submitted jobs to their files: follow them one after the other, find earlier ones, cancel them."""
+
+import logging
+import re
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from comfybridge import jobs
+from comfybridge.deadline import Deadline
+from comfybridge.errors import ComfyError, InvalidInput, OutOfMemory, TimedOut, Unavailable
+from comfybridge.jobs import Job, OutputFile
+from comfybridge.media import InputFile, MediaType
+from comfybridge.messages import Succeeded
+from comfybridge.pool import Pool
+from comfybridge.watch import Event
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The end of a generation that succeeded; every other end is an exception of ``errors``.
+
+    ``jobs`` are those that made the files, ``seconds`` the time since the call, ``texts`` what nodes showed as text.
+    """
+
+    jobs: tuple[Job, ...]
+    seconds: float
+    texts: tuple[str, ...] = ()
+
+
+def collected(
+    submitted: Sequence[Job], deadline: Deadline, started: float, again: Callable[[Job], Job | None] | None
+) -> Iterator[Event | OutputFile | Outcome]:
+    """Follow jobs one after the other to their files.
+
+    ``again`` submits a job once more that ran out of memory. Jobs of others have none, and stay when one of them fails.
+
+    Raises:
+        ComfyError: one of its subclasses, for every end but ``succeeded``.
+    """
+    waiting = list(submitted)
+    done: list[Job] = []
+    texts: tuple[str, ...] = ()
+    try:
+        while waiting:
+            job, done_by_it = yield from _finish(waiting[0], deadline, again)
+            texts += done_by_it.texts
+            for output in done_by_it.outputs:
+                yield jobs.fetch(job, output, deadline)
+            done.append(job)
+            waiting.pop(0)
+    except TimedOut:
+        raise
+    except ComfyError:
+        if again is not None:
+            jobs.cancel(waiting[1:])
+        raise
+    seconds = time.monotonic() - started
+    yield Outcome(tuple(done), seconds, texts)
+    # Now that everything is handed over, since a line to Dify's daemon takes its time.
+    for job in done:
+        logger.info("prompt %s succeeded at %s in %.1f s", job.prompt_id, job.client.base_url, seconds)
+
+
+def collect(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> Iterator[Event | OutputFile | Outcome]:
+    """What ``generate`` yields, for jobs that were submitted before.
+
+    Raises:
+        Lost: no server knows one of them.
+        ComfyError: one of its subclasses, for every other end but ``succeeded``.
+    """
+    started = time.monotonic()
+    yield from collected([_known(prompt_id, pool, deadline) for prompt_id in prompt_ids], deadline, started, None)
+
+
+def cancel(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> list[tuple[Job, bool]]:
+    """Take jobs out of the queue, or interrupt them; each with whether there was something to stop.
+
+    Raises:
+        Lost: no server knows one of them; then none is cancelled.
+        Unavailable: a server does not answer.
+    """
+    known = [_known(prompt_id, pool, deadline) for prompt_id in prompt_ids]
+    for job in reversed(known):
+        if job.verdict is None:
+            job.client.cancel(job.prompt_id, deadline)
+    return [(job, job.verdict is None) for job in known]
+
+
+def standing(prompt_ids: Sequence[str], pool: Pool, deadline: Deadline) -> str | None:
+    """``running`` or ``queued``: how the first of the jobs that has not ended stands; ``None`` when all have."""
+    for prompt_id in prompt_ids:
+        job = recall(prompt_id, pool, deadline)
+        if job is not None and job.verdict is None:
+            return "running" if job.is_running else "queued"
+    return None
+
+
+def _known(prompt_id: str, pool: Pool, deadline: Deadline) -> Job:
+    job = recall(prompt_id, pool, deadline)
+    if job is None:
+        raise jobs.unknown(prompt_id)
+    return job
+
+
+def earlier_picture(name: str, pool: Pool, deadline: Deadline) -> InputFile:
+    """A picture that an earlier job made: the first one of ``prompt_id``, the third one of ``prompt_id#3``.
+
+    Waits for a job that still runs. Of several ids with commas between them, the pictures count on.
+
+    Raises:
+        InvalidInput: no server knows the job, or it made no such picture.
+        ComfyError: the job ended in another way than success.
+    """
+    ids, _, number = name.partition("#")
+    wanted = int(number) if number.isdecimal() and int(number) else 1
+    seen = 0
+    for prompt_id in filter(None, re.split(r"[\s,]+", ids)):
+        job = recall(prompt_id, pool, deadline)
+        if job is None:
+            raise InvalidInput(
+                f"from_prompt_id: no server knows a job {prompt_id}; its history may have been cleared.",
+                f"from_prompt_id：服务器上没有任务 {prompt_id}，历史记录可能已被清除。",
+            )
+        for output in _ended(jobs.follow(job, deadline)).outputs:
+            file = jobs.fetch(job, output, deadline)
+            seen += file.mime.startswith("image/")
+            if seen == wanted:
+                return InputFile(file.data, MediaType(file.mime, PurePosixPath(file.filename).suffix), file.filename)
+    raise InvalidInput(
+        f"from_prompt_id: the job made {seen} picture{'' if seen == 1 else 's'}, not {wanted}.",
+        f"from_prompt_id：该任务共有 {seen} 张图片，没有第 {wanted} 张。",
+    )
+
+
+def recall(prompt_id: str, pool: Pool, deadline: Deadline) -> Job | None:
+    """The job of this id on whichever server has it, nobody listening; ``None`` when none has.
+
+    Raises:
+        Unavailable: a server that may have it does not answer, and no other has it.
+    """
+    silent: Unavailable | None = None
+    for client in pool.clients:
+        try:
+            if (job := jobs.recall(client, prompt_id, deadline)) is not None:
+                return job
+        except Unavailable as exc:
+            silent = exc
+    if silent is not None:
+        raise silent
+    return None
+
+
+def _finish(
+    job: Job, deadline: Deadline, again: Callable[[Job], Job | None] | None
+) -> Generator[Event, None, tuple[Job, Succeeded]]:
+    """Follow the job to its outputs; after an out-of-memory, free the server's memory and try once more."""
+    try:
+        return job, (yield from jobs.follow(job, deadline))
+    except OutOfMemory:
+        second = again(job) if again is not None else None
+        if second is None:
+            raise
+    return second, (yield from jobs.follow(second, deadline))
+
+
+def _ended(following: Generator[Event, None, Succeeded]) -> Succeeded:
+    """The end of a job, whatever happens on the way there."""
+    while True:
+        try:
+            next(following)
+        except StopIteration as end:
+            done: Succeeded = end.value
+            return done
