@@ -180,6 +180,16 @@ class Template:
             self._roles[known] = bind(traced, self.bindings)
         return self._roles[known]
 
+    def takes(self, files: Sequence[InputFile]) -> bool:
+        """Whether the graph has an input for each picture, and a picture for each that it cannot be without.
+
+        Told by the graph alone: a picture is needed by the task, a mask by whatever has an input for one.
+        """
+        roles = self.roles({})
+        pictures = sum(file.media.kind == "image" for file in files)
+        least = int(self.task in FROM_PICTURES and bool(roles["images"])) + len(roles["masks"])
+        return least <= pictures <= len(roles["images"]) + len(roles["masks"])
+
     def model_names(self, definitions: Definitions) -> list[str]:
         """The files that the server offers to this template's model loader."""
         for ref in self.roles(definitions)["model"]:
