@@ -11,8 +11,9 @@ from comfybridge.client import Client
 from comfybridge.convert import Conversion
 from comfybridge.deadline import Deadline
 from comfybridge.errors import InvalidInput
+from comfybridge.filling import Inputs
 from comfybridge.library import Named, Pasted, Source
-from comfybridge.template import AUTO, Inputs, Template
+from comfybridge.template import AUTO, Template
 from comfybridge.workflow import Definitions
 
 _METADATA_LOOKS = 30
