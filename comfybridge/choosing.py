@@ -1,7 +1,8 @@
 """Which graph to run on a server: the template that fits it, one by name, a workflow saved there, or a pasted one."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -10,13 +11,14 @@ from comfybridge.client import Client
 from comfybridge.convert import Conversion
 from comfybridge.deadline import Deadline
 from comfybridge.errors import InvalidInput
+from comfybridge.filling import Inputs
 from comfybridge.library import Named, Pasted, Source
-from comfybridge.template import AUTO, Inputs, Template
+from comfybridge.template import AUTO, Template
 from comfybridge.workflow import Definitions
 
 _METADATA_LOOKS = 30
 # The last choice of each client, with what it hung on: the state of its definitions the task and the model wanted.
-_CHOICES: WeakKeyDictionary[Client, tuple[tuple[int, str, str | None], Template, str | None]] = WeakKeyDictionary()
+_CHOICES: WeakKeyDictionary[Client, tuple[tuple[int, str, str | None, int], Template, str | None]] = WeakKeyDictionary()
 
 
 class Lookup(Protocol):
@@ -58,15 +60,16 @@ def choose(
     if isinstance(source, Pasted) or source.name != AUTO:
         chosen = _users(client, source, deadline) if isinstance(source, Pasted) else _named(client, source, deadline)
         return chosen, inputs, client.definitions(chosen.class_types(), deadline, refresh=refresh)
-    templates = library.choices(source.task)
     fetched = client.definitions_fetched
-    classes = frozenset().union(*(candidate.class_types() for candidate in templates))
-    definitions = client.definitions(classes, deadline, refresh=refresh)
-    key, template, model = _CHOICES.get(client, (None, None, None))
-    if template is None or key != (fetched, source.task, inputs.model):
-        template, model = _first_that_runs(client, templates, inputs.model, definitions, deadline)
+    wanted = (source.task, inputs.model, sum(file.media.kind == "image" for file in inputs.files))
+    choice = _CHOICES.get(client)
+    if choice is None or choice[0] != (fetched, *wanted) or refresh:
+        template, model = _first_that_runs(_Server(client, deadline, refresh), library.choices(source.task), inputs)
         # With the state from before the definitions were asked for: were they fetched since, the next call looks again.
-        _CHOICES[client] = ((fetched, source.task, inputs.model), template, model)
+        choice = ((fetched, *wanted), template, model)
+        _CHOICES[client] = choice
+    _, template, model = choice
+    definitions = client.definitions(template.class_types(), deadline)
     return template, dataclasses.replace(inputs, model=model), definitions
 
 
@@ -96,34 +99,51 @@ def _users(client: Client, source: Pasted, deadline: Deadline) -> Template:
     return Template(name=source.name, prompt=conversion.prompt, is_users=True, warnings=warnings)
 
 
-def _first_that_runs(
-    client: Client, templates: Sequence[Template], wanted: str | None, definitions: Definitions, deadline: Deadline
-) -> tuple[Template, str | None]:
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """What is asked of a server while a template is chosen for it."""
+
+    client: Client
+    deadline: Deadline
+    refresh: bool
+
+    def definitions(self, template: Template) -> Definitions:
+        return self.client.definitions(template.class_types(), self.deadline, refresh=self.refresh)
+
+    def metadata(self, template: Template, model: str) -> Mapping[str, str]:
+        return self.client.view_metadata(template.model_folder, model, self.deadline)
+
+
+def _first_that_runs(server: _Server, templates: Sequence[Template], inputs: Inputs) -> tuple[Template, str | None]:
     """The template, and the model file that it shall load; ``None`` for its own."""
-    for candidate in templates:
-        if wanted is None and preflight.can_run(candidate.prompt, definitions):
+    # A template that does not take the files says best what it wants; so all are asked where none takes them.
+    able = [each for each in templates if each.takes(inputs.files)] or list(templates)
+    # One after the other: most servers have what the first needs, and each node class is a request.
+    for candidate in able:
+        if inputs.model is None and preflight.can_run(candidate.prompt, server.definitions(candidate)):
             return candidate, None
     looks = 0
-    for candidate in templates:
+    for candidate in able:
+        definitions = server.definitions(candidate)
         names = candidate.model_names(definitions)
-        if wanted is not None:
-            match = preflight.find_name(wanted, names).name
+        if inputs.model is not None:
+            match = preflight.find_name(inputs.model, names).name
             if any(match == required.file for required in candidate.requires):
-                return candidate, wanted
+                return candidate, inputs.model
             names = [match] if match is not None else []
         for model in names:
             looks += 1
             # Reading every file's metadata on a server with hundreds of models would take longer than the picture.
             has_look = looks <= _METADATA_LOOKS and candidate.fits is not None
-            metadata = client.view_metadata(candidate.model_folder, model, deadline) if has_look else {}
+            metadata = server.metadata(candidate, model) if has_look else {}
             if candidate.can_run(model, metadata, definitions):
                 return candidate, model
-    raise _no_template(templates, wanted, definitions)
+    raise _no_template(able, inputs.model, {candidate.name: server.definitions(candidate) for candidate in able})
 
 
-def _no_template(templates: Sequence[Template], model: str | None, definitions: Definitions) -> InvalidInput:
+def _no_template(templates: Sequence[Template], model: str | None, served: Mapping[str, Definitions]) -> InvalidInput:
     if model is not None:
-        names = sorted({name for candidate in templates for name in candidate.model_names(definitions)})
+        names = sorted({name for candidate in templates for name in candidate.model_names(served[candidate.name])})
         english, chinese = preflight.not_found("the model", "模型", model, names)
         if preflight.find_name(model, names).name is not None:
             english = f"Which template fits the model '{model}' cannot be told from its metadata or its name."

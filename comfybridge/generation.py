@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-from comfybridge import choosing, collecting, jobs, preflight
+from comfybridge import choosing, collecting, filling, jobs, preflight
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput, Rejected, TimedOut, Unavailable
+from comfybridge.filling import Filled, Inputs
 from comfybridge.idempotency import MOST_ATTEMPTS, Key
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.library import Source
 from comfybridge.messages import Interrupted, NodeFailed
 from comfybridge.pool import Pool
-from comfybridge.template import Filled, Inputs
 from comfybridge.watch import Event
 from comfybridge.workflow import Definitions
 
@@ -166,7 +166,7 @@ def prepare(
     for refresh in (False, True):
         try:
             chosen, inputs_for_it, definitions = choosing.choose(client, source, inputs, deadline, refresh=refresh)
-            filled = chosen.fill(inputs_for_it, definitions)
+            filled = filling.fill(chosen, inputs_for_it, definitions)
             problems = _problems(filled[0], definitions, has_key=has_key)
             if problems:
                 raise jobs.rejected(chosen, problems)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, fields
 from typing import Any
 from uuid import UUID, uuid5
 
+from comfybridge.filling import Inputs
 from comfybridge.library import Named, Source
-from comfybridge.template import Inputs
 
 MOST_ATTEMPTS = 20
 """So many failed jobs of one key are remembered; the next one is refused."""

@@ -12,11 +12,12 @@ from pathlib import PurePosixPath
 from typing import Any
 from uuid import uuid4
 
-from comfybridge import preflight, workflow
+from comfybridge import filling, preflight, workflow
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, OutOfMemory, Rejected, TimedOut, Unavailable
 from comfybridge.events import Listener
+from comfybridge.filling import Filled
 from comfybridge.media import output_type
 from comfybridge.messages import (
     HistoryEntry,
@@ -28,7 +29,7 @@ from comfybridge.messages import (
     saved,
     sent_with,
 )
-from comfybridge.template import Filled, Template
+from comfybridge.template import Template
 from comfybridge.watch import Event, Watch
 from comfybridge.workflow import Definitions
 
@@ -138,7 +139,7 @@ def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
     return Job(
         prompt_id=prompt_id,
         client=client,
-        filled=Template(name=name or "workflow", prompt=graph, is_users=not name).as_is(),
+        filled=filling.as_is(Template(name=name or "workflow", prompt=graph, is_users=not name)),
         listener=Listener(None),
         sent=own,
         verdict=read_history(entry) if entry is not None else None,
@@ -322,7 +323,9 @@ def unknown(prompt_id: str) -> Lost:
 def rejected(chosen: Template, problems: Sequence[preflight.Problem]) -> Rejected:
     """The error for a graph with problems; for missing model files it says where to get them."""
     english, chinese = preflight.sentences(problems)
-    if any(problem.code == "missing_model" for problem in problems):
-        install_en, install_zh = chosen.how_to_install()
+    missing = [problem for problem in problems if problem.code == "missing_model"]
+    if missing and chosen.requires:
+        inputs = (chosen.prompt.get(problem.node_id, {}).get("inputs", {}).get(problem.input) for problem in missing)
+        install_en, install_zh = chosen.how_to_install([str(name) for name in inputs])
         english, chinese = f"{english} {install_en}", f"{chinese}{install_zh}"
     return Rejected(english, chinese)

@@ -13,9 +13,10 @@ from typing import Any, Self
 
 from comfybridge.convert import read_saved
 from comfybridge.errors import InvalidInput
+from comfybridge.filling import MAX_SEED, Inputs
 from comfybridge.library import Named, Pasted, Source
 from comfybridge.media import InputFile
-from comfybridge.template import AUTO, MAX_SEED, Inputs
+from comfybridge.template import AUTO
 from comfybridge.workflow import Lora
 
 SIZES = {

@@ -1,7 +1,7 @@
 """A workflow's graph and what its inputs mean: trace them, set them by role, insert LoRAs. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,9 @@ from comfybridge.marks import ROLES as ROLES
 from comfybridge.trace import Note as Note
 from comfybridge.trace import Roles as Roles
 from comfybridge.trace import trace as trace
+
+FINISHER = "ImageScale"
+"""The node class that brings a picture to an exact size."""
 
 _SIZE_GRID = 8
 
@@ -89,6 +92,30 @@ def add_loras(prompt: Prompt, roles: Roles, loras: Sequence[Lora]) -> dict[str, 
         if (link := as_link(value)) in rewired
     }
     return {**fill(prompt, moved), **added}
+
+
+def finish_at(prompt: Prompt, output_ids: Iterable[str], width: int, height: int) -> dict[str, dict[str, Any]]:
+    """Return a copy of the graph whose pictures are scaled and cropped around the centre, right before they are saved.
+
+    Other outputs stay as they are.
+    """
+    added: dict[str, dict[str, Any]] = {}
+    rewired: dict[InputRef, Any] = {}
+    for node_id in output_ids:
+        link = as_link(prompt[node_id]["inputs"].get("images"))
+        if link is None:
+            continue
+        scaler = _free_id(prompt, f"size{node_id}")
+        inputs = {
+            "image": [link.node_id, link.output],
+            "upscale_method": "lanczos",
+            "width": width,
+            "height": height,
+            "crop": "center",
+        }
+        added[scaler] = {"class_type": FINISHER, "inputs": inputs, "_meta": {"title": f"To {width}×{height}"}}
+        rewired[InputRef(node_id, "images")] = [scaler, 0]
+    return {**fill(prompt, rewired), **added}
 
 
 def replace_value(prompt: Prompt, old: str, new: str) -> dict[str, dict[str, Any]]:

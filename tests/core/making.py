@@ -8,10 +8,10 @@ from comfybridge import generation
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
+from comfybridge.filling import Inputs
 from comfybridge.jobs import OutputFile
 from comfybridge.library import Named, Source
 from comfybridge.pool import Pool
-from comfybridge.template import Inputs
 from comfybridge.watch import Event
 
 Connect: TypeAlias = Callable[..., Client]

@@ -12,12 +12,12 @@ from comfybridge import collecting, generation, library
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput, Rejected
+from comfybridge.filling import Inputs
 from comfybridge.library import Named, Pasted
 from comfybridge.media import InputFile, MediaType
 from comfybridge.pool import Pool
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import RefuseWebSockets
-from comfybridge.template import Inputs
 from tests.core.making import Connect, Made, make
 from tests.core.pairs import pair
 
@@ -166,6 +166,15 @@ class TestPasted:
         assert "自定义节点" in error.zh
         assert comfyui.received("POST", "/prompt") == []
         assert comfyui.received("POST", "/upload/image") == []
+
+    def test_missing_model_is_named_and_no_template_is_spoken_of(self, client: Client) -> None:
+        graph = json.loads(json.dumps(library.load("sd15").prompt))
+        graph["4"]["inputs"]["ckpt_name"] = "dreamshaper_99.safetensors"
+
+        error = fails(client, Pasted(graph))
+
+        assert "dreamshaper_99.safetensors" in str(error)
+        assert "template" not in str(error)
 
     @pytest.mark.parametrize("saved", [[], {}, {"nodes": []}, {"prompt": {}}, 3, "text", None])
     def test_what_is_no_workflow_is_refused(self, saved: Any, client: Client) -> None:

@@ -25,11 +25,12 @@ from comfybridge.errors import (
     TimedOut,
     Unavailable,
 )
+from comfybridge.filling import Inputs
 from comfybridge.library import Named
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import Delay, DropConnection, NodeFailure, Respond
 from comfybridge.simulator.faults import OutOfMemory as NoMemory
-from comfybridge.template import Inputs, Template
+from comfybridge.template import Template
 from comfybridge.workflow import Definitions, InputRef, Lora, Roles
 from tests.core.making import Connect, generate, make, sort
 from tests.core.raw_server import RawServer, closed_port

@@ -9,6 +9,7 @@ from comfybridge import events, jobs, library, watch
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, Rejected, TimedOut, Unavailable
+from comfybridge.filling import Filled
 from comfybridge.jobs import Job
 from comfybridge.library import Pasted
 from comfybridge.messages import Output, Progress, Succeeded
@@ -28,7 +29,6 @@ from comfybridge.simulator.faults import (
     SilentWebSockets,
     TruncateView,
 )
-from comfybridge.template import Filled
 from comfybridge.watch import Waiting
 from comfybridge.workflow import Prompt
 from tests.core.making import Connect, generate, make, sort

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from PIL import Image, ImageChops, ImageOps
 
-from comfybridge import jobs, library, preflight, template, workflow
+from comfybridge import filling, jobs, library, preflight, workflow
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import InvalidInput
+from comfybridge.filling import Filled, Inputs
 from comfybridge.graph import Graph
 from comfybridge.library import Named
 from comfybridge.marks import FILES, NAMES
@@ -25,7 +26,7 @@ from comfybridge.simulator.definitions import Definitions as Recorded
 from comfybridge.simulator.files import Files
 from comfybridge.simulator.models import FOLDERS, Models
 from comfybridge.simulator.simulator import Simulator
-from comfybridge.template import FROM_PICTURES, Filled, Inputs, Template
+from comfybridge.template import FROM_PICTURES, Template
 from comfybridge.wires import TEXT
 from comfybridge.workflow import Definitions, InputRef, Lora
 from scripts import library_table
@@ -416,7 +417,7 @@ class TestWholeLine:
         prompt = "a fox" if chosen.roles(served)["positive"] else None
 
         with pytest.raises(InvalidInput, match="needs a picture") as raised:
-            chosen.fill(Inputs(positive=prompt), served)
+            filling.fill(chosen, Inputs(positive=prompt), served)
         assert "需要" in raised.value.zh
 
     def test_second_and_third_picture_to_edit_with_are_optional(self, comfyui: Simulator, connect: Connect) -> None:
@@ -477,8 +478,8 @@ class TestSettings:
 
     @pytest.fixture
     def fill(self, served: Definitions) -> Any:
-        def filled(name: str, **inputs: Any) -> template.Filled:
-            (only,) = library.load(name).fill(Inputs(**{"positive": "a fox", **inputs}), served)
+        def filled(name: str, **inputs: Any) -> filling.Filled:
+            (only,) = filling.fill(library.load(name), Inputs(**{"positive": "a fox", **inputs}), served)
             return only
 
         return filled
@@ -507,7 +508,7 @@ class TestSettings:
     def test_several_videos_are_several_jobs(self, name: str, served: Definitions) -> None:
         files = (PHOTO,) if name == "wan22-image2video" else ()
 
-        filled = library.load(name).fill(Inputs(positive="a fox", seed=7, count=2, files=files), served)
+        filled = filling.fill(library.load(name), Inputs(positive="a fox", seed=7, count=2, files=files), served)
 
         assert [each.prompt["3"]["inputs"]["seed"] for each in filled] == [7, 8]
         assert [each.prompt["55"]["inputs"]["batch_size"] for each in filled] == [1, 1]

@@ -10,13 +10,13 @@ from comfybridge import collecting, generation, idempotency
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Failed, InvalidInput, Lost, TimedOut, Unavailable
+from comfybridge.filling import Inputs
 from comfybridge.idempotency import Key
 from comfybridge.jobs import Job
 from comfybridge.library import Named, Source
 from comfybridge.pool import Pool
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import NodeFailure, RefuseWebSockets
-from comfybridge.template import Inputs
 from tests.core.making import Connect, Made, sort
 from tests.core.raw_server import closed_port
 

@@ -8,9 +8,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from comfybridge import library, preflight, template
+from comfybridge import filling, library, preflight, workflow
 from comfybridge.errors import InvalidInput
-from comfybridge.template import Inputs, Template
+from comfybridge.filling import Inputs
+from comfybridge.template import Template
 from comfybridge.workflow import Definitions, InputRef, Lora
 from tests.core.recorded import graph
 
@@ -42,8 +43,8 @@ def written(folder: Path, prompt: Any, **changed: Any) -> Path:
     return path
 
 
-def filled(name: str, definitions: Definitions, **inputs: Any) -> template.Filled:
-    (only,) = library.load(name).fill(Inputs(**{"positive": "a fox", **inputs}), definitions)
+def filled(name: str, definitions: Definitions, **inputs: Any) -> filling.Filled:
+    (only,) = filling.fill(library.load(name), Inputs(**{"positive": "a fox", **inputs}), definitions)
     return only
 
 
@@ -64,7 +65,7 @@ class TestLibrary:
             count=8,
         )
 
-        (only,) = library.load(name).fill(inputs, definitions)
+        (only,) = filling.fill(library.load(name), inputs, definitions)
 
         assert preflight.check(only.prompt, definitions) == []
 
@@ -138,7 +139,7 @@ class TestSidecar:
         path = written(tmp_path, prompt)
 
         with pytest.raises((ValueError, InvalidInput)):
-            library.read(path).fill(Inputs(positive="a fox"), definitions)
+            filling.fill(library.read(path), Inputs(positive="a fox"), definitions)
 
     def test_binding_wins_over_tracing(self, tmp_path: Path, definitions: Definitions) -> None:
         path = written(tmp_path, graph("sdxl_base_refiner"), bindings={"positive": "15.text"})
@@ -172,7 +173,7 @@ class TestServerThatKeepsFilesElsewhere:
         return {**definitions, "VAELoader": loader}
 
     def test_file_in_another_folder_is_used_and_told(self, moved: Definitions) -> None:
-        (filled,) = library.load("z-image-turbo").fill(Inputs(positive="a fox"), moved)
+        (filled,) = filling.fill(library.load("z-image-turbo"), Inputs(positive="a fox"), moved)
 
         assert filled.prompt["57:29"]["inputs"]["vae_name"] == "flux\\ae.safetensors"
         assert preflight.check(filled.prompt, moved) == []
@@ -181,7 +182,7 @@ class TestServerThatKeepsFilesElsewhere:
         ]
 
     def test_template_without_moved_files_has_nothing_to_tell(self, definitions: Definitions) -> None:
-        (filled,) = library.load("z-image-turbo").fill(Inputs(positive="a fox"), definitions)
+        (filled,) = filling.fill(library.load("z-image-turbo"), Inputs(positive="a fox"), definitions)
 
         assert filled.notes == ()
 
@@ -190,7 +191,7 @@ class TestSteps:
     def test_steps_of_a_base_and_a_refiner_stay_in_proportion(self, tmp_path: Path, definitions: Definitions) -> None:
         loaded = library.read(written(tmp_path, graph("sdxl_base_refiner")))
 
-        (filled,) = loaded.fill(Inputs(positive="a fox", steps=10), definitions)
+        (filled,) = filling.fill(loaded, Inputs(positive="a fox", steps=10), definitions)
 
         base, refiner = filled.prompt["10"]["inputs"], filled.prompt["11"]["inputs"]
         assert (base["steps"], base["end_at_step"]) == (10, 8)
@@ -224,7 +225,7 @@ class TestSizes:
     @given(st.integers(1, 40), st.integers(1, 40))
     def test_every_aspect_is_near_the_budget_and_on_the_grid(self, wide: int, high: int) -> None:
         loaded = library.load("sdxl")
-        (only,) = loaded.fill(Inputs(positive="a fox", aspect=(wide, high)), {})
+        (only,) = filling.fill(loaded, Inputs(positive="a fox", aspect=(wide, high)), {})
         assert only.width is not None
         assert only.height is not None
 
@@ -259,10 +260,57 @@ class TestSizes:
         prompt["load"] = {"class_type": "LoadLatent", "inputs": {"latent": "x"}}
         loaded = dataclasses.replace(library.read(written(tmp_path, prompt)), is_users=True)
 
-        (only,) = loaded.fill(Inputs(positive="a fox", width=640, height=640), definitions)
+        (only,) = filling.fill(loaded, Inputs(positive="a fox", width=640, height=640), definitions)
 
         assert (only.width, only.height) == (None, None)
         assert ("mine has no width: ignored", "mine 不使用 width，已忽略") in only.notes
+
+
+class TestExactSizes:
+    def test_picture_is_made_at_a_good_size_and_cropped_to_the_pixel(self, definitions: Definitions) -> None:
+        only = filled("sdxl", definitions, exact=(900, 383))
+
+        (scaler,) = [node for node in only.prompt.values() if node["class_type"] == "ImageScale"]
+        made = only.prompt["5"]["inputs"]
+        assert (scaler["inputs"]["width"], scaler["inputs"]["height"], scaler["inputs"]["crop"]) == (900, 383, "center")
+        assert made["width"] / made["height"] == pytest.approx(900 / 383, rel=0.02)
+        assert made["width"] * made["height"] == pytest.approx(1024 * 1024, rel=0.02)
+        assert made["width"] % 8 == made["height"] % 8 == 0
+        assert preflight.check(only.prompt, definitions) == []
+
+    def test_size_that_the_model_makes_anyway_needs_no_scaling(self, definitions: Definitions) -> None:
+        only = filled("sdxl", definitions, exact=(1024, 1024))
+
+        assert "ImageScale" not in workflow.class_types(only.prompt)
+
+    def test_pictures_keep_their_wires(self, definitions: Definitions) -> None:
+        plain, exact = filled("sd15", definitions, seed=1), filled("sd15", definitions, seed=1, exact=(900, 383))
+
+        scaler = exact.prompt["9"]["inputs"]["images"][0]
+        assert exact.prompt[scaler]["inputs"]["image"] == plain.prompt["9"]["inputs"]["images"]
+
+
+class TestSeconds:
+    @pytest.mark.parametrize(
+        ("seconds", "values", "frames"), [(5, {}, 121), (2, {}, 49), (2, {"fps": "8"}, 17), (0.01, {}, 5)]
+    )
+    def test_seconds_become_frames_that_the_model_can_draw(
+        self, seconds: float, values: dict[str, Any], frames: int, definitions: Definitions
+    ) -> None:
+        only = filled("wan22-text2video", definitions, seconds=seconds, values=values)
+
+        assert only.prompt["59"]["inputs"]["value"] == frames
+
+    def test_graph_that_counts_seconds_gets_them(self, definitions: Definitions) -> None:
+        assert filled("ace-step", definitions, seconds=12).prompt["17"]["inputs"]["seconds"] == 12
+
+    def test_picture_has_no_length(self, definitions: Definitions) -> None:
+        assert filled("sd15", definitions, seconds=3, seed=1).prompt == filled("sd15", definitions, seed=1).prompt
+
+    def test_frames_that_are_named_win(self, definitions: Definitions) -> None:
+        only = filled("wan22-text2video", definitions, seconds=3, values={"frames": 9})
+
+        assert only.prompt["59"]["inputs"]["value"] == 9
 
 
 class TestSeeds:
@@ -292,13 +340,13 @@ class TestSeeds:
     ) -> None:
         loaded = without_batch(tmp_path)
 
-        graphs = loaded.fill(Inputs(positive="a fox", seed=2**64 - 2, count=4), definitions)
+        graphs = filling.fill(loaded, Inputs(positive="a fox", seed=2**64 - 2, count=4), definitions)
 
         assert [each.seed for each in graphs] == [2**64 - 2, 2**64 - 1, 0, 1]
         assert [each.prompt["3"]["inputs"]["seed"] for each in graphs] == [2**64 - 2, 2**64 - 1, 0, 1]
 
     def test_random_seeds_of_several_graphs_count_up_too(self, tmp_path: Path, definitions: Definitions) -> None:
-        first, second = without_batch(tmp_path).fill(Inputs(positive="a fox", count=2), definitions)
+        first, second = filling.fill(without_batch(tmp_path), Inputs(positive="a fox", count=2), definitions)
 
         assert second.seed == (first.seed or 0) + 1
 
@@ -404,7 +452,7 @@ class TestModels:
         loaded = library.read(written(tmp_path, prompt, bindings={"positive": "3.value"}))
 
         with pytest.raises(InvalidInput, match="LoRA"):
-            loaded.fill(Inputs(positive="a fox", loras=(Lora("ink_sketch"),)), definitions)
+            filling.fill(loaded, Inputs(positive="a fox", loras=(Lora("ink_sketch"),)), definitions)
 
 
 class TestFits:
