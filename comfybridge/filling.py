@@ -8,7 +8,7 @@ from typing import Any
 
 from comfybridge import placement, preflight, workflow
 from comfybridge.errors import InvalidInput
-from comfybridge.media import InputFile
+from comfybridge.media import InputFile, image_size
 from comfybridge.template import FROM_PICTURES, Template
 from comfybridge.workflow import FILES, Definitions, InputRef, Lora, Prompt, Roles
 
@@ -232,6 +232,9 @@ def _model(template: Template, wanted: str | None, definitions: Definitions) -> 
 def _size(template: Template, inputs: Inputs, roles: Roles) -> tuple[int | None, int | None]:
     width, height = inputs.width, inputs.height
     aspect = inputs.exact or inputs.aspect
+    if aspect is None and template.task == "image2video":
+        # A video of another shape would show a part of its picture only.
+        aspect = next((found for file in inputs.files if (found := image_size(file.data)) is not None), None)
     if width is None and height is None and aspect is None:
         return None, None
     own = (_value(template.prompt, roles["width"]), _value(template.prompt, roles["height"]))

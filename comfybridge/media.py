@@ -77,7 +77,7 @@ _BY_NAME = {
     ".glb": "model/gltf-binary",
     ".ply": "model/ply",
 }
-_PNG_HEAD = 24
+_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PAGE = (b"<!doctype html", b"<html")
 
 
@@ -101,12 +101,46 @@ def media_type(data: bytes) -> MediaType | None:
     return None if is_cut else found
 
 
-def png_size(data: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels; ``None`` of what is no PNG."""
-    if not data.startswith(b"\x89PNG\r\n\x1a\n") or data[12:16] != b"IHDR" or len(data) < _PNG_HEAD:
+def image_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels of a PNG, GIF, WebP or JPEG; ``None`` where they cannot be told."""
+    found = media_type(data)
+    try:
+        match found.extension if found is not None else "":
+            case ".png":
+                width, height = struct.unpack_from(">II", data, 16)
+            case ".gif":
+                width, height = struct.unpack_from("<HH", data, 6)
+            case ".webp":
+                width, height = _webp_size(data)
+            case ".jpg":
+                width, height = _jpeg_size(data)
+            case _:
+                return None
+    except (struct.error, IndexError):
         return None
-    width, height = struct.unpack_from(">II", data, 16)
     return width, height
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if kind == b"VP8L":
+        bits = struct.unpack_from("<I", data, 21)[0]
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = struct.unpack_from("<HH", data, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    at = 2
+    while True:
+        marker, length = struct.unpack_from(">xBH", data, at)
+        # A start of frame of any kind; 0xC4, 0xC8 and 0xCC are something else.
+        if marker in _FRAME_MARKERS:
+            height, width = struct.unpack_from(">HH", data, at + 5)
+            return width, height
+        at += 2 + length
 
 
 def output_type(data: bytes, filename: str) -> MediaType | None:

@@ -18,7 +18,7 @@ from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.credentials import Credentials
 from comfybridge.deadline import Deadline
-from comfybridge.dify import intake
+from comfybridge.dify import answers, intake
 from comfybridge.dify.delivery import LONGEST_ANSWER, Delivery, ProgressText, facts, machine_data
 from comfybridge.errors import ComfyError, TimedOut
 from comfybridge.idempotency import Key
@@ -35,6 +35,7 @@ logger.addHandler(plugin_logger_handler)
 _OLDEST_COMFYUI = (0, 3, 45)
 _VALIDATION_S = 20.0
 _STANDING_S = 10.0
+_INFO_S = 30.0
 _POOLS = 32
 _STANDING_ZH = {
     "queued": "任务仍在排队，请稍后再次调用 get_result。",
@@ -70,6 +71,31 @@ def text2image(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMess
     yield from _call(tool, lambda limits: parameters.text2image(values, limits))
 
 
+def image2image(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMessage]:
+    """Run one call of the tool of this name; raises as ``text2image``, as all of these."""
+    yield from _call(tool, lambda limits: parameters.image2image(values, limits))
+
+
+def inpaint(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMessage]:
+    yield from _call(tool, lambda limits: parameters.inpaint(values, limits))
+
+
+def upscale(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMessage]:
+    yield from _call(tool, lambda limits: parameters.upscale(values, limits))
+
+
+def text2video(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMessage]:
+    yield from _call(tool, lambda limits: parameters.text2video(values, limits))
+
+
+def image2video(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMessage]:
+    yield from _call(tool, lambda limits: parameters.image2video(values, limits))
+
+
+def text2audio(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMessage]:
+    yield from _call(tool, lambda limits: parameters.text2audio(values, limits))
+
+
 def run_workflow(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMessage]:
     """Run one call of ``run_workflow``.
 
@@ -103,6 +129,18 @@ def get_result(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMess
                 f"The job is still {standing}: call get_result again later. / {_STANDING_ZH[standing]}"
             )
             yield from machine_data(tool, known)
+
+
+def server_info(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMessage]:
+    """Run one call of ``server_info``.
+
+    Raises:
+        ComfyError: no server answers.
+    """
+    with _reported():
+        read = credentials.read(tool.runtime.credentials)
+        question = parameters.server_info(values)
+        yield from answers.server_info(tool, question, _pool(read), Deadline(_INFO_S))
 
 
 def cancel_job(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMessage]:

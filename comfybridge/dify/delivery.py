@@ -15,7 +15,7 @@ from dify_plugin.entities.tool import ToolInvokeMessage
 from comfybridge.client import view_query
 from comfybridge.collecting import Outcome
 from comfybridge.jobs import Job, OutputFile
-from comfybridge.media import png_size
+from comfybridge.media import image_size
 from comfybridge.messages import Progress
 from comfybridge.watch import Waiting
 
@@ -52,7 +52,7 @@ class Delivery:
         """
         self._kinds[_KINDS.get(file.mime.partition("/")[0], "file")] += 1
         # What the graph says may be the size of a first pass only.
-        self._size = self._size or png_size(file.data)
+        self._size = self._size or image_size(file.data)
         url = self._url(file) if self._output != "image" else None
         if url is not None:
             # What is no picture is a link that can be opened.

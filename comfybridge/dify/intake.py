@@ -1,7 +1,7 @@
 """What a caller hands over: Dify's files, addresses, and the pictures of earlier jobs, as files for ComfyUI."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dify_plugin.file.file import File
@@ -47,17 +47,28 @@ def files(call: Call, pool: Pool, deadline: Deadline) -> tuple[InputFile, ...]:
 
 
 def _files(call: Call, pool: Pool, deadline: Deadline) -> Iterator[InputFile]:
-    for number, file in enumerate(call.attachments, start=1):
+    yield from _attached("images", call.attachments, deadline)
+    yield from _downloaded(call.image_urls, deadline)
+    if call.from_prompt_id:
+        yield collecting.earlier_picture(call.from_prompt_id, pool, deadline)
+    # Masks last, as graphs take them.
+    yield from _attached("mask", call.masks, deadline)
+    yield from _downloaded(call.mask_urls, deadline)
+
+
+def _attached(name: str, given: Sequence[Any], deadline: Deadline) -> Iterator[InputFile]:
+    for number, file in enumerate(given, start=1):
         if not isinstance(file, File):
-            raise InvalidInput(f"images: entry {number} is no file.", f"images：第 {number} 项不是文件。")
+            raise InvalidInput(f"{name}: entry {number} is no file.", f"{name}：第 {number} 项不是文件。")
         yield _loadable(*_fetched(file, deadline))
-    for url in call.image_urls:
+
+
+def _downloaded(urls: Sequence[str], deadline: Deadline) -> Iterator[InputFile]:
+    for url in urls:
         with _lock:
             hosts = frozenset(_dify_hosts)
         got = download(url, deadline, trusted_hosts=hosts)
         yield _loadable(got.data, got.filename)
-    if call.from_prompt_id:
-        yield collecting.earlier_picture(call.from_prompt_id, pool, deadline)
 
 
 def _fetched(file: File, deadline: Deadline) -> tuple[bytes, str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from comfybridge import generation
+from comfybridge import generation, library
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
@@ -12,6 +12,7 @@ from comfybridge.filling import Inputs
 from comfybridge.jobs import OutputFile
 from comfybridge.library import Named, Source
 from comfybridge.pool import Pool
+from comfybridge.simulator.models import FOLDERS
 from comfybridge.watch import Event
 
 Connect: TypeAlias = Callable[..., Client]
@@ -51,3 +52,16 @@ def sort(items: Iterable[Event | OutputFile | Outcome]) -> Made:
 
 def make(clients: Client | Sequence[Client], **wishes: Any) -> Made:
     return sort(generate(clients, **wishes))
+
+
+LORAS = ("film_grain.safetensors", "ink_sketch.safetensors")
+
+
+def catalogue() -> dict[str, list[str]]:
+    """Folder -> every file that a template needs, and two LoRAs."""
+    files: dict[str, list[str]] = {folder: [] for folder in FOLDERS}
+    for required in (required for each in library.templates() for required in each.requires):
+        if required.file not in files[required.folder]:
+            files[required.folder].append(required.file)
+    files["loras"] += LORAS
+    return files

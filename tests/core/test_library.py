@@ -24,16 +24,15 @@ from comfybridge.media import InputFile, MediaType
 from comfybridge.simulator.definitions import MODEL_INPUTS
 from comfybridge.simulator.definitions import Definitions as Recorded
 from comfybridge.simulator.files import Files
-from comfybridge.simulator.models import FOLDERS, Models
+from comfybridge.simulator.models import Models
 from comfybridge.simulator.simulator import Simulator
 from comfybridge.template import FROM_PICTURES, Template
 from comfybridge.wires import TEXT
 from comfybridge.workflow import Definitions, InputRef, Lora
 from scripts import library_table
-from tests.core.making import Connect, make
+from tests.core.making import LORAS, Connect, catalogue, make
 
 TEMPLATES = library.templates()
-LORAS = ("film_grain.safetensors", "ink_sketch.safetensors")
 PICTURE, COLOUR = (192, 128), (90, 120, 200)
 MASK, HALF = "left.png", "half.png"
 """A mask of the left half, and a picture whose left half is transparent."""
@@ -120,16 +119,6 @@ MEANINGS = {
 def counted(words: str) -> Counter[str]:
     """``seed*2 width`` as numbers."""
     return Counter({name: int(number or 1) for name, _, number in (word.partition("*") for word in words.split())})
-
-
-def catalogue() -> dict[str, list[str]]:
-    """Folder -> every file that a template needs, and two LoRAs."""
-    files: dict[str, list[str]] = {folder: [] for folder in FOLDERS}
-    for required in (required for each in TEMPLATES for required in each.requires):
-        if required.file not in files[required.folder]:
-            files[required.folder].append(required.file)
-    files["loras"] += LORAS
-    return files
 
 
 def put_inputs(folder: Path) -> None:

@@ -1,10 +1,13 @@
 import struct
+from io import BytesIO
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from comfybridge.media import InputFile, MediaType, media_type, output_type, png_size
+from comfybridge.media import InputFile, MediaType, image_size, media_type, output_type
 
 
 def png(length: int = 0) -> bytes:
@@ -103,12 +106,31 @@ class TestOutputType:
         assert output_type(data, filename) is None
 
 
-def test_size_of_a_png_is_read_and_of_nothing_else() -> None:
-    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + b"IHDR" + struct.pack(">II", 640, 480)
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("PNG", {}),
+        ("GIF", {}),
+        ("JPEG", {}),
+        ("JPEG", {"progressive": True, "comment": b"x" * 300}),
+        ("WEBP", {}),
+        ("WEBP", {"lossless": True}),
+        ("WEBP", {"exif": b"Exif\0\0II*\0\x08\0\0\0\0\0"}),
+    ],
+    ids=["png", "gif", "jpeg", "progressive jpeg", "webp", "lossless webp", "webp with metadata"],
+)
+def test_size_of_a_picture_is_told(kind: str, options: dict[str, Any]) -> None:
+    data = BytesIO()
+    Image.new("RGB", (641, 37), (9, 8, 7)).save(data, kind, **options)
 
-    assert png_size(head) == (640, 480)
-    assert png_size(head[:-1]) is None
-    assert png_size(b"\xff\xd8\xff" + head) is None
+    assert image_size(data.getvalue()) == (641, 37)
+
+
+@given(st.binary(max_size=80), st.sampled_from([b"\xff\xd8\xff", b"GIF89a", b"RIFF\0\0\0\0WEBP", b"\x89PNG\r\n\x1a\n"]))
+def test_broken_pictures_have_no_size_or_some(data: bytes, magic: bytes) -> None:
+    found = image_size(magic + data)
+
+    assert found is None or len(found) == 2
 
 
 def test_same_bytes_have_the_same_name_on_the_server_whatever_the_caller_calls_them() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from comfybridge import credentials, library, parameters
+from comfybridge import credentials, library, parameters, reading
 from scripts.package import LANGUAGES, i18n_problems, manifest_problems
 
 ROOT = Path(__file__).parents[2]
@@ -189,7 +189,7 @@ def test_template_offers_every_template_that_needs_a_text_alone() -> None:
 
 def test_sizes_offered() -> None:
     assert [option["value"] for option in PARAMETERS["size"]["options"]] == [
-        "1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16", "21:9", "custom",
+        *reading.SIZES, *reading.PLATFORM_SIZES, "custom",
     ]  # fmt: skip
 
 
@@ -263,7 +263,7 @@ SELECTED = [
 
 @pytest.mark.parametrize(("name", "value"), SELECTED, ids=[f"{name} {value}" for name, value in SELECTED])
 def test_options_shown_are_taken(name: str, value: str) -> None:
-    sides = {"width": 512, "height": 512} if value == parameters.CUSTOM else {}
+    sides = {"width": 512, "height": 512} if value == reading.CUSTOM else {}
 
     read({"prompt": "a red fox", name: value, **sides})
 
