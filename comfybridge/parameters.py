@@ -15,6 +15,7 @@ from comfybridge.convert import read_saved
 from comfybridge.errors import InvalidInput
 from comfybridge.library import Named, Pasted, Source
 from comfybridge.media import InputFile
+from comfybridge.placement import RANDOM_SEEDS
 from comfybridge.template import AUTO, MAX_SEED, Inputs
 from comfybridge.workflow import Lora
 
@@ -40,7 +41,8 @@ SERVERLESS_TIMEOUT_MAX_S = 270
 """Dify Cloud's limit is 300 s."""
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-_RANDOM_SEEDS = ("random", "-1")
+# How language models wrap what they write down.
+_FENCE = re.compile(r"```\w*\s(.*?)\s*```", re.DOTALL)
 _PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
 _LORA = re.compile(r"<lora:([^<>]*)>", re.IGNORECASE)
 
@@ -156,6 +158,8 @@ def _workflow(values: Mapping[str, Any], attached: Attached | None) -> Source:
     """What to run: the attached file, pasted JSON, or a name."""
     value = values.get("workflow")
     text = _text(values, "workflow").strip()
+    if fenced := _FENCE.fullmatch(text):
+        text = fenced[1]
     if attached is not None:
         if text:
             raise InvalidInput(
@@ -253,7 +257,7 @@ def _seed(values: Mapping[str, Any]) -> int | None:
     """A number or a text; -1 and ``random`` mean what other tools mean by them: choose one."""
     value = values.get("seed")
     text = "" if value is None else str(value).strip()
-    if not text or text.lower() in _RANDOM_SEEDS:
+    if not text or text.lower() in RANDOM_SEEDS:
         return None
     try:
         # int() first: a float would round a seed above 2**53.
