@@ -16,7 +16,8 @@ from comfybridge.pool import Pool
 
 _ATTACHMENT_S = 60.0
 _LOADABLE = ("image", "video", "audio")
-# The hosts of Dify's file store, as its own links have named them in this process; all others have to be public.
+# The hosts and ports of Dify's file store, as its own links have named them in this process. Only its signed links may
+# lead there; all else has to be public.
 _dify_hosts: set[str] = set()
 _lock = threading.Lock()
 
@@ -53,8 +54,8 @@ def _files(call: Call, pool: Pool, deadline: Deadline) -> Iterator[InputFile]:
         yield _loadable(*_fetched(file, deadline))
     for url in call.image_urls:
         with _lock:
-            hosts = frozenset(_dify_hosts)
-        got = download(url, deadline, trusted_hosts=hosts)
+            trusted = _dify_hosts & {dify_host(url)}
+        got = download(url, deadline, trusted_hosts=trusted)
         yield _loadable(got.data, got.filename)
     if call.from_prompt_id:
         yield generation.earlier_picture(call.from_prompt_id, pool, deadline)
