@@ -273,7 +273,7 @@ def _timed_out(job: Job, deadline: Deadline) -> TimedOut:
 def rejected(chosen: Template, problems: Sequence[preflight.Problem]) -> Rejected:
     """The error for a graph with problems; for missing model files it says where to get them."""
     english, chinese = preflight.sentences(problems)
-    if any(problem.code == "missing_model" for problem in problems):
+    if chosen.requires and any(problem.code == "missing_model" for problem in problems):
         install_en, install_zh = chosen.how_to_install()
         english, chinese = f"{english} {install_en}", f"{chinese}{install_zh}"
     return Rejected(english, chinese)

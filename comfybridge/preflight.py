@@ -172,6 +172,12 @@ def repair(prompt: Prompt, definitions: Definitions) -> Repaired:
     return Repaired(fill(prompt, found) if found else prompt, tuple(notes))
 
 
+def highest(definitions: Definitions, node: Mapping[str, Any], name: str) -> float | None:
+    """The largest number that an input of a node takes; ``None`` where it has no such limit."""
+    limit = spec_options(input_spec(definitions.get(node["class_type"], {}), name)).get("max")
+    return limit if isinstance(limit, int | float) else None
+
+
 def explain(refusal: Mapping[str, Any], prompt: Prompt, definitions: Definitions) -> list[Problem]:
     """Put the body of ComfyUI's 400, or the ``node_errors`` of its 200, into words; every error becomes one problem."""
     graph = Graph(prompt, definitions)

@@ -217,7 +217,7 @@ class Template:
         self._refuse(inputs, roles)
         placed = placement.place_files(self.prompt, roles, inputs.files, inputs.values, definitions)
         named = placement.place_values(self.prompt, roles, placed.values, definitions)
-        seed = random.randrange(_RANDOM_SEEDS) if inputs.seed is None else inputs.seed  # noqa: S311
+        seed = self._random_seed(roles, definitions) if inputs.seed is None else inputs.seed
         values = {**self.defaults, **self._chosen(inputs, roles, definitions)}
         count = inputs.count or 1
         batched = count == 1 or bool(roles["batch"])
@@ -259,7 +259,17 @@ class Template:
             model=_value(self.prompt, roles["model"]),
         )
 
+    def _random_seed(self, roles: Roles, definitions: Definitions) -> int:
+        """A seed that every node with one takes: those of paid services stop at 32 bits."""
+        highest = [preflight.highest(definitions, self.prompt[ref.node_id], ref.input) for ref in roles["seed"]]
+        return random.randrange(min([_RANDOM_SEEDS, *(int(limit) + 1 for limit in highest if limit is not None)]))  # noqa: S311
+
     def _refuse(self, inputs: Inputs, roles: Roles) -> None:
+        if inputs.positive is not None and not roles["positive"] and not self.is_users:
+            raise InvalidInput(
+                f"The template '{self.name}' takes no prompt: leave prompt empty.",
+                f"模板“{self.name}”不使用提示词：请将 prompt 留空。",
+            )
         if inputs.positive is not None and not roles["positive"]:
             raise InvalidInput(
                 f"Where the prompt belongs in '{self.name}' cannot be found: title its node 'prompt', or leave prompt"
@@ -383,7 +393,7 @@ def _loras(inputs: Inputs, definitions: Definitions) -> list[Lora]:
 
 def _unplaced(inputs: Inputs, roles: Roles) -> list[str]:
     """The roles that the caller set and the graph has no input for."""
-    given = ("negative", "width", "height", "steps", "cfg", "sampler", "scheduler", "denoise", "model")
+    given = ("negative", "seed", "width", "height", "steps", "cfg", "sampler", "scheduler", "denoise", "model")
     return [role for role in given if getattr(inputs, role) not in (None, "") and not roles[role]]
 
 
