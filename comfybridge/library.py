@@ -93,10 +93,14 @@ def ambiguous(name: str, saved: Sequence[str]) -> InvalidInput:
 
 
 def unknown(name: str, known: Sequence[str], saved: Sequence[str] = ()) -> InvalidInput:
-    """Say that no template and no workflow saved on the server has this name, with those that come near it."""
+    """Say that neither a template nor a workflow saved on the server has this name: the nearest ones, or all."""
     names = [AUTO, *known]
-    near = difflib.get_close_matches(name, [*names, *saved], n=3, cutoff=0.4)
     shown = _shown(name)
+    if near := difflib.get_close_matches(name, [*names, *saved], n=3):
+        return InvalidInput(
+            f"There is no template and no saved workflow '{shown}'. Did you mean {' or '.join(near)}?",
+            f"没有名为“{shown}”的模板或已保存的工作流。是否指 {' 或 '.join(near)}？",
+        )
     english = f"There is no template '{shown}'. Choose one of: {', '.join(names)}."
     chinese = f"没有名为“{shown}”的模板。可选：{'、'.join(names)}。"
     if saved:
@@ -105,9 +109,6 @@ def unknown(name: str, known: Sequence[str], saved: Sequence[str] = ()) -> Inval
         more_zh = f"等 {len(saved)} 个" if more else ""
         english += f" Or a workflow saved in ComfyUI: {', '.join(some)}{more}."
         chinese += f"或 ComfyUI 中保存的工作流：{'、'.join(some)}{more_zh}。"
-    if near:
-        english += f" Did you mean {' or '.join(near)}?"
-        chinese += f"是否指 {' 或 '.join(near)}？"
     return InvalidInput(english, chinese)
 
 

@@ -460,13 +460,15 @@ def _no_file(
     what_en: str,
     what_zh: str,
 ) -> Problem:
+    named = _ELSEWHERE.search(file)
+    folder = (named and named[1]) or "input"
     return _problem(
         graph,
         node_id,
         name,
         code,
-        f"{what_en} '{file}' is not in the server's input folder: upload it, or give another.",
-        f"服务器的 input 文件夹中没有{what_zh}“{file}”：请上传，或换用其他文件。",
+        f"{what_en} '{file}' is not in the server's {folder} folder: upload it, or give another.",
+        f"服务器的 {folder} 文件夹中没有{what_zh}“{file}”：请上传，或换用其他文件。",
     )
 
 

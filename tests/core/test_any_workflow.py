@@ -130,6 +130,14 @@ class TestNames:
         assert "\n" not in str(error)
         assert len(str(error)) < 1500
 
+    @pytest.mark.parametrize(("name", "near"), [("postre", "poster"), ("upscal-resize", "upscale-resize")])
+    def test_name_with_a_typo_gets_the_nearest_in_one_short_line(self, name: str, near: str, client: Client) -> None:
+        error = fails(client, Named(name))
+
+        assert str(error).startswith(f"There is no template and no saved workflow '{name}'. Did you mean {near}")
+        assert len(str(error)) < 200
+        assert near in error.zh
+
     def test_name_that_climbs_out_of_the_folder_is_only_a_name(self, client: Client) -> None:
         assert isinstance(fails(client, Named("../../secret")), InvalidInput)
 
@@ -274,6 +282,12 @@ class TestFiles:
 
         assert isinstance(error, Rejected)
         assert "Node 1 (Photo): the image 'mine.png' is not in the server's input folder" in str(error)
+
+    def test_picture_of_the_output_folder_is_missed_there(self, client: Client) -> None:
+        error = fails(client, Pasted(scaled("gone.png [output]")))
+
+        assert "'gone.png [output]' is not in the server's output folder" in str(error)
+        assert "output 文件夹" in error.zh
 
     def test_optional_picture_that_nobody_gave_is_left_out(self, comfyui: Simulator, client: Client) -> None:
         graph = {
