@@ -17,6 +17,8 @@ from comfybridge.template import AUTO, Template
 from comfybridge.workflow import Definitions
 
 _METADATA_LOOKS = 30
+# In bytes, less the extension.
+_LONGEST_FILE_NAME = 250
 # The last choice of each client, with what it hung on: the state of its definitions the task and the model wanted.
 _CHOICES: WeakKeyDictionary[Client, tuple[tuple[int, str, str | None, int], Template, str | None]] = WeakKeyDictionary()
 
@@ -77,18 +79,26 @@ def _named(client: Client, source: Named, deadline: Deadline) -> Template:
     template = library.find(source.name, source.others)
     if template is not None:
         return template
-    name = source.name.removesuffix(".json")
-    saved = client.workflow(name, deadline)
+    name = source.name.replace("\\", "/").strip("/").removesuffix(".json")
+    saved = client.workflow(name, deadline) if _is_file_name(name) else None
     names: list[str] = []
     if saved is None:
         names = client.workflows(deadline)
         match = preflight.find_name(name, names)
         saved = client.workflow(match.name, deadline) if match.name is not None else None
         name = match.name or name
+    several = [each for each in names if name.casefold() in each.casefold()]
+    if saved is None and several:
+        raise library.ambiguous(source.name, several)
     if saved is None:
         known = [each.name for each in (*library.templates(), *source.others)]
         raise library.unknown(source.name, known, names)
     return _users(client, Pasted(saved, name), deadline)
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether a server can have a file of this name; ComfyUI fails on those that it cannot have."""
+    return name.isprintable() and all(len(part.encode()) <= _LONGEST_FILE_NAME for part in name.split("/"))
 
 
 def _users(client: Client, source: Pasted, deadline: Deadline) -> Template:

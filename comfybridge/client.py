@@ -279,8 +279,10 @@ class Client:
         answer = self._request("GET", f"/view?{view_query(output)}", deadline, accept=(HTTPStatus.NOT_FOUND,))
         if answer.status == HTTPStatus.NOT_FOUND:
             raise Failed(
-                f"The file {output.filename} is no longer in ComfyUI's {output.type} folder.",
-                f"文件 {output.filename} 已不在 ComfyUI 的 {output.type} 文件夹中。",
+                f"The file {output.filename} is no longer in ComfyUI's {output.type} folder. ComfyUI repeats what it"
+                " remembers: to have it made again, change a value such as filename_prefix.",
+                f"文件 {output.filename} 已不在 ComfyUI 的 {output.type} 文件夹中。ComfyUI 直接沿用了缓存："
+                "要重新生成，请修改任一参数，例如 filename_prefix。",
             )
         return answer.body
 

@@ -85,12 +85,12 @@ def download_from_dify(url: str, deadline: Deadline, *, largest: int = LARGEST) 
 
 
 def dify_host(url: str) -> str | None:
-    """The host of a signed link of Dify's file store; ``None`` of every other address."""
+    """The ``host:port`` of a signed link of Dify's file store; ``None`` of every other address."""
     try:
         address = read(url)
     except BadAddressError:
         return None
-    return address.host if _is_signed(address) else None
+    return f"{address.host}:{address.port}" if _is_signed(address) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from comfybridge.workflow import Prompt
 _NAME = re.compile(r"[\w.-]+(@\d+)?")
 _NEEDED = ("title", "about", "task", "comfyui")
 _MOST_SAVED = 20
+_LONGEST_NAME = 60
 _FOLDERS = (Path(__file__).parent / "workflows", Path(__file__).parent.parent / "workflows")
 
 
@@ -67,10 +68,11 @@ def find(name: str, others: Sequence[Template] = ()) -> Template | None:
 
     ``poster@2`` is the second version of ``poster``, and ``poster`` its newest.
     """
+    wanted = name.casefold()
     for known in (templates(), others):
-        versions = [each for each in known if name in (each.name, each.base_name)]
+        versions = [each for each in known if wanted in (each.name.casefold(), each.base_name.casefold())]
         if versions:
-            return max(versions, key=lambda each: (each.name == name, each.version))
+            return max(versions, key=lambda each: (each.name.casefold() == wanted, each.version))
     return None
 
 
@@ -81,22 +83,38 @@ def load(name: str) -> Template:
     raise unknown(name, [template.name for template in templates()])
 
 
+def ambiguous(name: str, saved: Sequence[str]) -> InvalidInput:
+    """Say which of the workflows saved on the server a part of a name fits."""
+    shown, some = _shown(name), saved[:_MOST_SAVED]
+    return InvalidInput(
+        f"Several saved workflows fit '{shown}': {', '.join(some)}. Write the whole name of one.",
+        f"有多个已保存的工作流与“{shown}”相符：{'、'.join(some)}。请写其中一个的完整名称。",
+    )
+
+
 def unknown(name: str, known: Sequence[str], saved: Sequence[str] = ()) -> InvalidInput:
-    """Say that no template and no workflow saved on the server has this name, with those that come near it."""
+    """Say that neither a template nor a workflow saved on the server has this name: the nearest ones, or all."""
     names = [AUTO, *known]
-    near = difflib.get_close_matches(name, [*names, *saved], n=3, cutoff=0.4)
-    english = f"There is no template '{name}'. Choose one of: {', '.join(names)}."
-    chinese = f"没有名为“{name}”的模板。可选：{'、'.join(names)}。"
+    shown = _shown(name)
+    if near := difflib.get_close_matches(name, [*names, *saved], n=3):
+        return InvalidInput(
+            f"There is no template and no saved workflow '{shown}'. Did you mean {' or '.join(near)}?",
+            f"没有名为“{shown}”的模板或已保存的工作流。是否指 {' 或 '.join(near)}？",
+        )
+    english = f"There is no template '{shown}'. Choose one of: {', '.join(names)}."
+    chinese = f"没有名为“{shown}”的模板。可选：{'、'.join(names)}。"
     if saved:
         some = list(saved[:_MOST_SAVED])
         more = f" (and {len(saved) - len(some)} more)" if len(saved) > len(some) else ""
         more_zh = f"等 {len(saved)} 个" if more else ""
         english += f" Or a workflow saved in ComfyUI: {', '.join(some)}{more}."
         chinese += f"或 ComfyUI 中保存的工作流：{'、'.join(some)}{more_zh}。"
-    if near:
-        english += f" Did you mean {' or '.join(near)}?"
-        chinese += f"是否指 {' 或 '.join(near)}？"
     return InvalidInput(english, chinese)
+
+
+def _shown(name: str) -> str:
+    line = " ".join(name.split())
+    return line if len(line) <= _LONGEST_NAME else f"{line[:_LONGEST_NAME]}…"
 
 
 def read_folder(folder: Path) -> tuple[Template, ...]:

@@ -16,8 +16,11 @@ from comfybridge.workflow import Definitions, InputRef, Prompt, Roles, as_link, 
 
 _ROLES_OF_KIND = {"image": ("images", "masks"), "video": ("video",), "audio": ("audio",)}
 _MOST_NAMED = 12
+RANDOM_SEEDS = ("-1", "random")
+"""What other tools mean by these: choose one."""
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-_KINDS = {"image": ("picture", "图片"), "video": ("video", "视频"), "audio": ("sound", "音频")}
+# In English, in Chinese, and with what Chinese counts it.
+_KINDS = {"image": ("picture", "图片", "张"), "video": ("video", "视频", "段"), "audio": ("sound", "音频", "段")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +71,7 @@ def place_values(
     """The inputs that values set, each value in the type that its input has.
 
     A name is a role or what people call it, a name of the user's own, ``node id.input``, ``node title.input``, or the
-    name of an input that only one node has.
+    name of an input that only one node has. An empty value that is no text changes nothing.
 
     Raises:
         InvalidInput: the graph has nothing of that name, or the value does not fit.
@@ -78,10 +81,13 @@ def place_values(
     by_place: dict[InputRef, Any] = {}
     for name, value in values.items():
         role = _role(roles, name)
-        if role is not None:
-            by_role[role] = _fitting(graph, (roles[role] or roles.named[role])[0], name, value)
+        refs = _find(prompt, roles, name, definitions)
+        if _says_nothing(graph, refs[0], value, is_seed=refs[0] in roles["seed"]):
             continue
-        for ref in _find(prompt, roles, name, definitions):
+        if role is not None:
+            by_role[role] = _fitting(graph, refs[0], name, value)
+            continue
+        for ref in refs:
             by_place[ref] = _fitting(graph, ref, name, value)
     return {**workflow.assign(prompt, roles, by_role), **by_place}
 
@@ -150,6 +156,9 @@ def _has(graph: Graph, node_id: str, name: str) -> bool:
 
 def _is_called(prompt: Prompt, roles: Roles, ref: InputRef, file: InputFile) -> bool:
     stem = file.filename.rpartition(".")[0] or file.filename
+    # "mask" is what such files are called; "image" says nothing of which picture it is.
+    if role_of(stem) == "masks" and ref in roles["masks"]:
+        return True
     names = [ref.node_id, title(prompt, ref.node_id), *(name for name, refs in roles.named.items() if ref in refs)]
     return bool(stem) and stem.casefold() in [name.casefold() for name in names]
 
@@ -177,11 +186,19 @@ def _fitting(graph: Graph, ref: InputRef, name: str, value: Any) -> Any:
     return fitting
 
 
+def _says_nothing(graph: Graph, ref: InputRef, value: Any, *, is_seed: bool) -> bool:
+    """Whether the value leaves the input as it is: empty where that is no text, or a seed that is to be chosen."""
+    text = str(value).strip().lower()
+    if is_seed and text in RANDOM_SEEDS:
+        return True
+    spec = input_spec(graph.definition(ref.node_id), ref.input)
+    return not text and bool(spec) and spec[0] != "STRING"
+
+
 def _option(name: str, value: str, names: Sequence[str]) -> str:
     match = preflight.find_name(value, names)
     if match.name is None:
-        english, chinese = preflight.not_found(f"for {name},", f" {name} ", value, names)
-        raise InvalidInput(english[0].upper() + english[1:], chinese)
+        raise InvalidInput(*preflight.not_found(f"'{name}':", f"“{name}”的选项", value, names))
     return match.name
 
 
@@ -240,11 +257,11 @@ def _unknown(prompt: Prompt, roles: Roles, name: str, several: Sequence[InputRef
 
 
 def _no_input_for(file: InputFile, roles: Roles) -> InvalidInput:
-    english, chinese = _KINDS.get(file.media.kind, ("file", "文件"))
+    english, chinese, counted = _KINDS.get(file.media.kind, ("file", "文件", "个"))
     count = sum(len(roles[role]) for role in _ROLES_OF_KIND.get(file.media.kind, ()))
     if not count:
         return InvalidInput(f"The workflow loads no {english}: leave it out.", f"该工作流不需要{chinese}：请不要提供。")
     return InvalidInput(
         f"The workflow loads {count} {english}{'' if count == 1 else 's'}, more were given.",
-        f"该工作流只需要 {count} 个{chinese}，提供的数量过多。",
+        f"该工作流只需要 {count} {counted}{chinese}，提供的数量过多。",
     )

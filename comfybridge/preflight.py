@@ -172,6 +172,12 @@ def repair(prompt: Prompt, definitions: Definitions) -> Repaired:
     return Repaired(fill(prompt, found) if found else prompt, tuple(notes))
 
 
+def highest(definitions: Definitions, node: Mapping[str, Any], name: str) -> float | None:
+    """The largest number that an input of a node takes; ``None`` where it has no such limit."""
+    limit = spec_options(input_spec(definitions.get(node["class_type"], {}), name)).get("max")
+    return limit if isinstance(limit, int | float) else None
+
+
 def explain(refusal: Mapping[str, Any], prompt: Prompt, definitions: Definitions) -> list[Problem]:
     """Put the body of ComfyUI's 400, or the ``node_errors`` of its 200, into words; every error becomes one problem."""
     graph = Graph(prompt, definitions)
@@ -454,13 +460,15 @@ def _no_file(
     what_en: str,
     what_zh: str,
 ) -> Problem:
+    named = _ELSEWHERE.search(file)
+    folder = (named and named[1]) or "input"
     return _problem(
         graph,
         node_id,
         name,
         code,
-        f"{what_en} '{file}' is not in the server's input folder: upload it, or give another.",
-        f"服务器的 input 文件夹中没有{what_zh}“{file}”：请上传，或换用其他文件。",
+        f"{what_en} '{file}' is not in the server's {folder} folder: upload it, or give another.",
+        f"服务器的 {folder} 文件夹中没有{what_zh}“{file}”：请上传，或换用其他文件。",
     )
 
 

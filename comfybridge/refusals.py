@@ -76,6 +76,11 @@ _DIFY: dict[Refusal | Fault, tuple[str, str]] = {
     ),
     Refusal.FORBIDDEN: _EXPIRED,
     Refusal.MISSING: _EXPIRED,
+    Refusal.EMPTY: ("The attached file is empty: upload it again.", "上传的文件为空：请重新上传。"),
+    Refusal.LARGE: (
+        "The attached file is larger than {size}. Make it smaller.",
+        "上传的文件超过 {size}，请缩小后再试。",
+    ),
 }
 _UNREACHED = frozenset(
     (

@@ -75,7 +75,7 @@ class Delivery:
         told = dict.fromkeys(note for job in outcome.jobs for note in job.filled.notes)
         line = self._line(known)
         room -= _size(known) + len(line.encode()) + sum(len(link.encode()) + 1 for link in self.links)
-        for note in (*self.notes, *(f"{english} / {chinese}." for english, chinese in told)):
+        for note in (*self.notes, *(f"{english.rstrip('.')} / {chinese.rstrip('。')}." for english, chinese in told)):
             if len(note.encode()) < room:
                 line += f" {note}"
                 room -= len(note.encode()) + 1

@@ -16,7 +16,8 @@ from comfybridge.pool import Pool
 
 _ATTACHMENT_S = 60.0
 _LOADABLE = ("image", "video", "audio")
-# The hosts of Dify's file store, as its own links have named them in this process; all others have to be public.
+# The hosts and ports of Dify's file store, as its own links have named them in this process. Only its signed links may
+# lead there; all else has to be public.
 _dify_hosts: set[str] = set()
 _lock = threading.Lock()
 
@@ -66,8 +67,8 @@ def _attached(name: str, given: Sequence[Any], deadline: Deadline) -> Iterator[I
 def _downloaded(urls: Sequence[str], deadline: Deadline) -> Iterator[InputFile]:
     for url in urls:
         with _lock:
-            hosts = frozenset(_dify_hosts)
-        got = download(url, deadline, trusted_hosts=hosts)
+            trusted = _dify_hosts & {dify_host(url)}
+        got = download(url, deadline, trusted_hosts=trusted)
         yield _loadable(got.data, got.filename)
 
 

@@ -109,6 +109,34 @@ class TestNames:
         assert "海报" in error.zh
         assert comfyui.received("POST", "/prompt") == []
 
+    def test_part_that_fits_several_names_them_and_nothing_else(self, connect: Connect) -> None:
+        with Simulator(workflows={"banner red": SIMPLE, "shop/banner blue": SIMPLE, "poster": SIMPLE}) as comfyui:
+            error = fails(connect(comfyui.url), Named("Banner"))
+
+        assert str(error) == (
+            "Several saved workflows fit 'Banner': banner red, shop/banner blue. Write the whole name of one."
+        )
+        assert "banner red、shop/banner blue" in error.zh
+
+    @pytest.mark.parametrize("name", ["/sets/winter sale", "sets\\winter sale.json", "SD15"])
+    def test_names_as_people_write_them(self, name: str, client: Client) -> None:
+        assert run(client, Named(name), positive="x", width=64, height=64, steps=1).files
+
+    def test_text_that_is_no_name_is_quoted_in_part_and_on_one_line(self, client: Client) -> None:
+        error = fails(client, Named("please\nrun " + "x" * 5000))
+
+        assert "There is no template 'please run xxx" in str(error)
+        assert "\n" not in str(error)
+        assert len(str(error)) < 1500
+
+    @pytest.mark.parametrize(("name", "near"), [("postre", "poster"), ("upscal-resize", "upscale-resize")])
+    def test_name_with_a_typo_gets_the_nearest_in_one_short_line(self, name: str, near: str, client: Client) -> None:
+        error = fails(client, Named(name))
+
+        assert str(error).startswith(f"There is no template and no saved workflow '{name}'. Did you mean {near}")
+        assert len(str(error)) < 200
+        assert near in error.zh
+
     def test_name_that_climbs_out_of_the_folder_is_only_a_name(self, client: Client) -> None:
         assert isinstance(fails(client, Named("../../secret")), InvalidInput)
 
@@ -141,6 +169,41 @@ class TestPasted:
         assert made.outcome is not None
         assert made.outcome.jobs[0].filled.seed == seed
         assert len(made.files) == 2
+
+    @pytest.mark.parametrize("highest", [0, 7, 2**31 - 1])
+    def test_random_seed_is_one_that_the_node_takes(self, highest: int, definitions: Definitions) -> None:
+        narrow = json.loads(json.dumps(definitions))
+        narrow["KSampler"]["input"]["required"]["seed"][1]["max"] = highest
+        graph = library.load("sd15").prompt
+
+        (filled,) = Template(name="mine", prompt=graph, is_users=True).fill(Inputs(), narrow)
+
+        assert filled.seed is not None
+        assert 0 <= filled.seed <= highest
+
+    def test_missing_model_of_a_users_workflow_has_no_page_to_name(self, client: Client) -> None:
+        graph = json.loads(json.dumps(library.load("sd15").prompt))
+        graph["4"]["inputs"]["ckpt_name"] = "mine.safetensors"
+
+        error = fails(client, Pasted(graph))
+
+        assert "'mine.safetensors' is not on the server" in str(error)
+        assert "template" not in str(error)
+        assert "模板" not in error.zh
+
+    def test_template_without_a_prompt_says_that(self, client: Client) -> None:
+        error = fails(client, Named("upscale-resize"), positive="sharper", files=(picture(),))
+
+        assert str(error) == "The template 'upscale-resize' takes no prompt: leave prompt empty."
+        assert "请将 prompt 留空" in error.zh
+
+    def test_seed_that_has_no_place_is_told(self, client: Client) -> None:
+        made = run(client, Named("upscale-resize"), seed=3, files=(picture(),))
+
+        assert made.outcome is not None
+        assert ("upscale-resize has no seed: ignored", "upscale-resize 不使用 seed，已忽略") in (
+            made.outcome.jobs[0].filled.notes
+        )
 
     def test_prompt_envelope_and_values(self, comfyui: Simulator, client: Client) -> None:
         run(
@@ -228,6 +291,12 @@ class TestFiles:
         assert isinstance(error, Rejected)
         assert "Node 1 (Photo): the image 'mine.png' is not in the server's input folder" in str(error)
 
+    def test_picture_of_the_output_folder_is_missed_there(self, client: Client) -> None:
+        error = fails(client, Pasted(scaled("gone.png [output]")))
+
+        assert "'gone.png [output]' is not in the server's output folder" in str(error)
+        assert "output 文件夹" in error.zh
+
     def test_optional_picture_that_nobody_gave_is_left_out(self, comfyui: Simulator, client: Client) -> None:
         graph = {
             **scaled(),
@@ -311,6 +380,12 @@ class TestEarlierPictures:
 
         with pytest.raises(InvalidInput, match="made 1 picture, not 5"):
             self.earlier(client, f"{first.outcome.jobs[0].prompt_id}#5")
+
+    @pytest.mark.parametrize("number", ["0", "second", "", "-1"])
+    def test_what_is_no_number_of_a_picture_is_refused(self, number: str, client: Client) -> None:
+        with pytest.raises(InvalidInput, match="a number from 1") as raised:
+            self.earlier(client, f"some-job#{number}")
+        assert "从 1 开始" in raised.value.zh
 
     def test_unknown_job_is_refused(self, client: Client) -> None:
         with pytest.raises(InvalidInput, match="no server knows a job nobody") as raised:

@@ -151,7 +151,7 @@ class TestTypes:
             ("steps", 2.5, "'steps' must be a whole number, not '2.5'.", "整数"),
             ("steps", True, "'steps' must be a whole number", "整数"),
             ("cfg", "nan", "'cfg' must be a number, not 'nan'.", "数字"),
-            ("sampler", "eulr_magic_xyz", "For sampler, 'eulr_magic_xyz' is not on the server", "服务器"),
+            ("sampler", "eulr_magic_xyz", "'sampler': 'eulr_magic_xyz' is not on the server", "服务器"),
             ("5.model", "x", "'5.model' takes MODEL from another node, no value.", "MODEL"),
         ],
     )
@@ -162,6 +162,19 @@ class TestTypes:
 
         assert str(error).startswith(english)
         assert chinese in error.zh
+
+    @pytest.mark.parametrize(
+        ("name", "given"),
+        [("steps", ""), ("cfg", " "), ("sampler", ""), ("model", ""), ("seed", ""), ("seed", "-1"), ("seed", "Random"),
+         ("5.seed", "-1"), ("noise_seed", "-1")],
+    )  # fmt: skip
+    def test_empty_value_changes_nothing_nor_does_a_random_seed(
+        self, name: str, given: str, definitions: Definitions
+    ) -> None:
+        assert values(definitions, **{name: given}) == {}
+
+    def test_empty_text_is_a_text(self, definitions: Definitions) -> None:
+        assert values(definitions, negative="") == {"3.text": ""}
 
     def test_flag_that_is_none_is_refused(self, definitions: Definitions) -> None:
         with pytest.raises(InvalidInput, match="true or false, not 'maybe'"):
@@ -215,6 +228,18 @@ class TestFiles:
             InputRef("1", "image"): other,
         }
 
+    @pytest.mark.parametrize("filename", ["mask.png", "Mask.PNG", "蒙版.png", "遮罩.jpg"])
+    def test_file_called_mask_goes_to_the_mask_whatever_its_node_is_called(
+        self, filename: str, definitions: Definitions
+    ) -> None:
+        prompt = loaders()
+        prompt["3"]["_meta"]["title"] = "Load Image (as Mask)"
+        mask, photo = picture(1, filename), picture(2, "photo.png")
+
+        placed = placement.place_files(prompt, workflow.trace(prompt, definitions), [mask, photo], {}, definitions)
+
+        assert placed.files == {InputRef("3", "image"): mask, InputRef("1", "image"): photo}
+
     def test_value_that_names_a_file_places_it(self, definitions: Definitions) -> None:
         one, other = picture(1, "one.png"), picture(2, "other.png")
 
@@ -226,7 +251,7 @@ class TestFiles:
     def test_too_many_are_refused(self, definitions: Definitions) -> None:
         with pytest.raises(InvalidInput, match="loads 3 pictures, more were given") as raised:
             self.place(definitions, [picture(number) for number in range(4)])
-        assert "只需要 3 个图片" in raised.value.zh
+        assert "只需要 3 张图片" in raised.value.zh
 
     def test_kind_that_the_graph_does_not_load_is_refused(self, definitions: Definitions) -> None:
         with pytest.raises(InvalidInput, match="loads no video"):

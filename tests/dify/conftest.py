@@ -23,19 +23,23 @@ collect_ignore_glob = [] if importlib.util.find_spec("graphon") else ["test_*.py
 
 
 @pytest.fixture(scope="module")
-def daemon() -> Iterator[PluginDaemon]:
+def dify_files() -> Iterator[DifyFiles]:
+    with DifyFiles() as files:
+        yield files
+
+
+@pytest.fixture(scope="module")
+def daemon(dify_files: DifyFiles) -> Iterator[PluginDaemon]:
     proxies = [name for name in os.environ if name.lower().endswith("_proxy")]
     python = os.environ.get("COMFYBRIDGE_PLUGIN_PYTHON", sys.executable)
-    with (
-        DifyFiles() as files,
-        PluginDaemon(ROOT, python=python, env=dict.fromkeys(proxies), reverse={"upload_file": files.sign}) as daemon,
-    ):
+    reverse = {"upload_file": dify_files.sign}
+    with PluginDaemon(ROOT, python=python, env=dict.fromkeys(proxies), reverse=reverse) as daemon:
         yield daemon
 
 
 @pytest.fixture
 def play(daemon: PluginDaemon, comfyui: Simulator) -> Callable[..., "Run"]:
-    """Run an app's graph; keyword ``query`` is what the user typed."""
+    """Run an app's graph; keywords ``query`` and ``attached`` are what the user typed and uploaded."""
     from tests.dify.engine import run  # noqa: PLC0415 (only where graphon is installed)
 
     def call(graph: dict[str, Any], **arguments: Any) -> "Run":

@@ -8,17 +8,17 @@ tool files, and signs links to them.
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
 import yaml
 from graphon.engine.engine import Engine
-from graphon.engine_events.graph import GraphRunSucceededEvent
+from graphon.engine_events.graph import GraphRunPartialSucceededEvent, GraphRunSucceededEvent
 from graphon.engine_events.node import NodeRunFailedEvent, NodeRunStreamChunkEvent, NodeRunSucceededEvent
 from graphon.enums import BuiltinNodeTypes
-from graphon.file.enums import FileTransferMethod
+from graphon.file.enums import FileTransferMethod, FileType
 from graphon.file.models import File
 from graphon.graph.graph import Graph
 from graphon.model_runtime.entities.llm_entities import LLMUsage
@@ -31,6 +31,7 @@ from graphon.nodes.tool_runtime_entities import ToolRuntimeHandle, ToolRuntimeMe
 from graphon.runtime.init_params import InitParams
 from graphon.runtime.runtime_state import RuntimeState
 from graphon.runtime.variable_pool import VariablePool
+from graphon.variables.segments import ArrayFileSegment
 from graphon.variables.template_resolution import convert_template
 
 from comfybridge.simulator.answer import Message
@@ -60,6 +61,22 @@ class ToolFiles:
 
     def __init__(self) -> None:
         self.stored: dict[str, ToolFile] = {}
+        self.attached: dict[str, dict[str, Any]] = {}
+        """What the user attached, as the API sends it to a plugin."""
+
+    def attach(self, offered: dict[str, Any]) -> File:
+        """The user's upload as the engine's variables hold it; ``offered`` is what ``DifyFiles.offer`` gave."""
+        file_id = str(uuid.uuid4())
+        self.attached[file_id] = offered
+        return File(
+            file_type=FileType(offered["type"]),
+            transfer_method=FileTransferMethod.LOCAL_FILE,
+            reference=file_id,
+            filename=offered["filename"],
+            mime_type=offered["mime_type"],
+            size=offered["size"],
+            extension=offered["extension"],
+        )
 
     def create_file_by_raw(self, *, file_binary: bytes, mimetype: str, filename: str | None = None) -> ToolFile:
         file = ToolFile(str(uuid.uuid4()), mimetype, filename, file_binary)
@@ -120,7 +137,9 @@ class Runtime:
         form = {name: self._configured(value) for name, value in node.tool_configurations.items()}
         declared = declared_parameters(node.tool_name)
         given = {**form, **tool_parameters}
-        parameters = {name: cast(declared[name]["type"], value) for name, value in given.items() if name in declared}
+        parameters = {
+            name: self._sent(cast(declared[name]["type"], value)) for name, value in given.items() if name in declared
+        }
         provider = PROVIDER.rpartition("/")[2]
         try:
             for message in self.daemon.stream_tool(provider, node.tool_name, parameters, credentials=self.credentials):
@@ -137,6 +156,12 @@ class Runtime:
                 return convert_template(self.variables, str(value["value"])).text
             case _:
                 return value["value"]
+
+    def _sent(self, value: Any) -> Any:
+        """A file as the API sends it to a plugin (``convert_parameters_to_plugin_format``), in a list too."""
+        if isinstance(value, list):
+            return [self._sent(each) for each in value]
+        return self.files.attached[value.reference] if isinstance(value, File) else value
 
     def _transform(self, message: Message) -> Any:
         """Store a blob and pass on its link; give every other message its type (``ToolFileMessageTransformer``)."""
@@ -238,26 +263,46 @@ class Run:
     files: ToolFiles = field(default_factory=ToolFiles)
 
 
-def chatflow(parameters: Mapping[str, Any], *, answer: str, form: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def chatflow(
+    parameters: Mapping[str, Any], *, answer: str, form: Mapping[str, Any] | None = None, tool: str = "text2image"
+) -> dict[str, Any]:
     """The graph of a chatflow: Start, the tool, an Answer. A parameter is {"type": "mixed"|"constant"|…, "value"}."""
-    return _app(parameters, form or {}, {"id": "last", "data": {"type": "answer", "title": "Answer", "answer": answer}})
+    last = {"id": "last", "data": {"type": "answer", "title": "Answer", "answer": answer}}
+    return _app(tool, parameters, form or {}, last)
 
 
-def workflow(parameters: Mapping[str, Any], *, form: Mapping[str, Any] | None = None) -> dict[str, Any]:
+def workflow(
+    parameters: Mapping[str, Any], *, form: Mapping[str, Any] | None = None, tool: str = "text2image"
+) -> dict[str, Any]:
     """The graph of a workflow whose End node hands out the pictures."""
     outputs = [{"variable": "pictures", "value_selector": [TOOL, "files"], "value_type": "array[file]"}]
-    return _app(parameters, form or {}, {"id": "last", "data": {"type": "end", "title": "End", "outputs": outputs}})
+    return _app(
+        tool, parameters, form or {}, {"id": "last", "data": {"type": "end", "title": "End", "outputs": outputs}}
+    )
 
 
-def _app(parameters: Mapping[str, Any], form: Mapping[str, Any], last: Mapping[str, Any]) -> dict[str, Any]:
+def with_fail_branch(graph: Mapping[str, Any], *, answer: str) -> dict[str, Any]:
+    """The same app, whose tool has a fail branch: where it leads, ``answer`` is said instead."""
+    failed = {"id": "failed", "data": {"type": "answer", "title": "Failed", "answer": answer}}
+    nodes = [
+        {**node, "data": {**node["data"], "error_strategy": "fail-branch"}} if node["id"] == TOOL else node
+        for node in graph["nodes"]
+    ]
+    edges = [{**edge, "sourceHandle": "success-branch"} if edge["source"] == TOOL else edge for edge in graph["edges"]]
+    return {"nodes": [*nodes, failed], "edges": [*edges, {**_edge(TOOL, "failed"), "sourceHandle": "fail-branch"}]}
+
+
+def _app(
+    tool_name: str, parameters: Mapping[str, Any], form: Mapping[str, Any], last: Mapping[str, Any]
+) -> dict[str, Any]:
     tool = {
         "type": "tool",
-        "title": "Text to image",
+        "title": tool_name,
         "provider_id": PROVIDER,
         "provider_name": PROVIDER,
         "provider_type": "builtin",
-        "tool_name": "text2image",
-        "tool_label": "Text to image",
+        "tool_name": tool_name,
+        "tool_label": tool_name,
         "tool_node_version": "2",
         "tool_configurations": dict(form),
         "tool_parameters": dict(parameters),
@@ -280,14 +325,20 @@ def _edge(source: str, target: str) -> dict[str, str]:
 
 
 def run(
-    graph: Mapping[str, Any], daemon: PluginDaemon, credentials: Mapping[str, Any], *, query: str = "a red fox"
+    graph: Mapping[str, Any],
+    daemon: PluginDaemon,
+    credentials: Mapping[str, Any],
+    *,
+    query: str = "a red fox",
+    attached: Sequence[dict[str, Any]] = (),
 ) -> Run:
-    """Run an app to its end; ``query`` is what the user typed, ``{{#sys.query#}}`` in the graph."""
+    """Run an app to its end; ``query`` and ``attached`` are the user's ``sys.query`` and ``sys.files``."""
+    result = Run()
     variables = VariablePool()
     variables.add(("sys", "query"), query)
+    variables.add(("sys", "files"), ArrayFileSegment(value=[result.files.attach(offered) for offered in attached]))
     params = InitParams(workflow_id="app", graph_config=graph, run_context={}, call_depth=0)
     state = RuntimeState(variable_pool=variables, start_at=time.time(), workflow_id="app")
-    result = Run()
     factory = Factory(params, state, Runtime(daemon, credentials, result.files, variables))
     engine = Engine(
         graph=Graph.init(graph_config=graph, node_factory=factory, root_node_id="start"),
@@ -313,5 +364,5 @@ def _record(event: Any, result: Run) -> None:
             result.tool = dict(event.node_run_result.outputs)
         case NodeRunFailedEvent():
             result.error = event.error
-        case GraphRunSucceededEvent():
+        case GraphRunSucceededEvent() | GraphRunPartialSucceededEvent():
             result.succeeded, result.outputs = True, dict(event.outputs)

@@ -83,6 +83,21 @@ def test_pasted_json_in_the_editors_format(run_workflow: Call) -> None:
     assert run_workflow(workflow=json.dumps(SIMPLE)).variables["status"] == "succeeded"
 
 
+@pytest.mark.parametrize("fence", ["```json\n{}\n```", "```\n{}```", " {} "])
+def test_pasted_json_as_language_models_write_it(fence: str, run_workflow: Call) -> None:
+    assert run_workflow(workflow=fence.format(json.dumps(SIMPLE))).variables["status"] == "succeeded"
+
+
+def test_note_ends_in_one_full_stop(run_workflow: Call) -> None:
+    saved = json.loads(json.dumps(SIMPLE).replace('"v1-5-pruned', '"SD15/v1-5-pruned'))
+
+    text = run_workflow(workflow=json.dumps(saved)).text
+
+    assert "on this server / " in text
+    assert text.endswith("”.")
+    assert "。." not in text
+
+
 def test_attached_picture_carries_its_workflow(run_workflow: Call, dify_files: DifyFiles) -> None:
     data = (FOLDER / "saved_by_comfyui.png").read_bytes()
 
@@ -122,6 +137,16 @@ def test_dify_files_by_address_once_dify_has_named_the_host(run_workflow: Call, 
     assert image(run_workflow(workflow=SCALED, image_url=file["url"])).size == (80, 60)
 
 
+def test_nothing_else_on_the_host_of_difys_files_is_fetched(
+    run_workflow: Call, refused: Callable[..., Failure], dify_files: DifyFiles, comfyui: Simulator
+) -> None:
+    run_workflow(workflow=SCALED, images=dify_files.offer(png(), "a.png", "image/png"))
+
+    for url in (f"{comfyui.url}/system_stats", f"{dify_files.url}/console/api/setup"):
+        assert "no public address" in refused(workflow=SCALED, image_url=url).english
+    assert comfyui.received("GET", "/system_stats") == []
+
+
 @pytest.mark.parametrize(
     "url", ["http://127.0.0.1:1/x.png", "http://169.254.169.254/latest", "file:///etc/passwd", "http://[::1]/a.png"]
 )
@@ -150,6 +175,13 @@ def test_expired_file_says_so(refused: Callable[..., Failure], dify_files: DifyF
 
     assert failure.outcome == "rejected"
     assert "sign" not in failure.english
+
+
+def test_empty_file_is_named_as_what_was_attached(refused: Callable[..., Failure], dify_files: DifyFiles) -> None:
+    failure = refused(workflow_file=dify_files.offer(b"", "empty.json", "application/json"))
+
+    assert failure.english == "The attached file is empty: upload it again."
+    assert "重新上传" in failure.chinese
 
 
 def test_several_kinds_of_output_and_text(run_workflow: Call) -> None:
