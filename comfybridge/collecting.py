@@ -115,8 +115,13 @@ def earlier_picture(name: str, pool: Pool, deadline: Deadline) -> InputFile:
         InvalidInput: no server knows the job, or it made no such picture.
         ComfyError: the job ended in another way than success.
     """
-    ids, _, number = name.partition("#")
-    wanted = int(number) if number.isdecimal() and int(number) else 1
+    ids, mark, number = name.partition("#")
+    wanted = int(number) if number.strip().isdecimal() else 1 - len(mark)
+    if wanted < 1:
+        raise InvalidInput(
+            "from_prompt_id: '#' is followed by a number from 1, which counts the job's pictures.",
+            "from_prompt_id：“#”后面应是图片的序号，从 1 开始。",
+        )
     seen = 0
     for prompt_id in filter(None, re.split(r"[\s,]+", ids)):
         job = recall(prompt_id, pool, deadline)

@@ -101,7 +101,7 @@ def fill(template: Template, inputs: Inputs, definitions: Definitions) -> tuple[
     _refuse(template, inputs, roles)
     placed = placement.place_files(template.prompt, roles, inputs.files, inputs.values, definitions)
     named = placement.place_values(template.prompt, roles, _timed(template, placed.values, inputs, roles), definitions)
-    seed = random.randrange(_RANDOM_SEEDS) if inputs.seed is None else inputs.seed  # noqa: S311
+    seed = _random_seed(template, roles, definitions) if inputs.seed is None else inputs.seed
     values = {**template.defaults, **_chosen(template, inputs, roles, definitions)}
     width, height = (values.get(role, _value(template.prompt, roles[role])) for role in ("width", "height"))
     count = inputs.count or 1
@@ -159,7 +159,18 @@ def as_is(template: Template) -> Filled:
     )
 
 
+def _random_seed(template: Template, roles: Roles, definitions: Definitions) -> int:
+    """A seed that every node with one takes: those of paid services stop at 32 bits."""
+    highest = [preflight.highest(definitions, template.prompt[ref.node_id], ref.input) for ref in roles["seed"]]
+    return random.randrange(min([_RANDOM_SEEDS, *(int(limit) + 1 for limit in highest if limit is not None)]))  # noqa: S311
+
+
 def _refuse(template: Template, inputs: Inputs, roles: Roles) -> None:
+    if inputs.positive is not None and not roles["positive"] and not template.is_users:
+        raise InvalidInput(
+            f"The template '{template.name}' takes no prompt: leave prompt empty.",
+            f"模板“{template.name}”不使用提示词：请将 prompt 留空。",
+        )
     if inputs.positive is not None and not roles["positive"]:
         raise InvalidInput(
             f"Where the prompt belongs in '{template.name}' cannot be found: title its node 'prompt', or leave prompt"
@@ -272,7 +283,7 @@ def _loras(inputs: Inputs, definitions: Definitions) -> list[Lora]:
 
 def _unplaced(inputs: Inputs, roles: Roles) -> list[str]:
     """The roles that the caller set and the graph has no input for."""
-    given = ("negative", "width", "height", "steps", "cfg", "sampler", "scheduler", "denoise", "model")
+    given = ("negative", "seed", "width", "height", "steps", "cfg", "sampler", "scheduler", "denoise", "model")
     return [role for role in given if getattr(inputs, role) not in (None, "") and not roles[role]]
 
 

@@ -22,6 +22,9 @@ TIMEOUT_DEFAULT_S, TIMEOUT_MAX_S = 240, 570
 SERVERLESS_TIMEOUT_MAX_S = 270
 """Dify Cloud's limit is 300 s."""
 
+# How language models wrap what they write down.
+_FENCE = re.compile(r"```\w*\s(.*?)\s*```", re.DOTALL)
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -299,6 +302,8 @@ def _workflow(values: Mapping[str, Any], attached: Attached | None) -> Source:
     """What to run: the attached file, pasted JSON, or a name."""
     value = values.get("workflow")
     text = reading.text(values, "workflow").strip()
+    if fenced := _FENCE.fullmatch(text):
+        text = fenced[1]
     if attached is not None:
         if text:
             raise InvalidInput(

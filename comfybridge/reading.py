@@ -12,6 +12,7 @@ from typing import Any
 
 from comfybridge.errors import InvalidInput
 from comfybridge.filling import MAX_SEED
+from comfybridge.placement import RANDOM_SEEDS
 from comfybridge.workflow import Lora
 
 SIZES = {
@@ -51,7 +52,6 @@ SCALE_LIMITS = (0.25, 8)
 GROW_LIMITS = (0, 256)
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-_RANDOM_SEEDS = ("random", "-1")
 _PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
 _LORA = re.compile(r"<lora:([^<>]*)>", re.IGNORECASE)
 
@@ -107,7 +107,7 @@ def seed(values: Mapping[str, Any]) -> int | None:
     """A number or a text; -1 and ``random`` mean what other tools mean by them: choose one."""
     value = values.get("seed")
     text = "" if value is None else str(value).strip()
-    if not text or text.lower() in _RANDOM_SEEDS:
+    if not text or text.lower() in RANDOM_SEEDS:
         return None
     try:
         # int() first: a float would round a seed above 2**53.

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from comfybridge import collecting, generation, library
+from comfybridge import collecting, filling, generation, library
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput, Rejected
@@ -18,6 +18,8 @@ from comfybridge.media import InputFile, MediaType
 from comfybridge.pool import Pool
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import RefuseWebSockets
+from comfybridge.template import Template
+from comfybridge.workflow import Definitions
 from tests.core.making import Connect, Made, make
 from tests.core.pairs import pair
 
@@ -176,7 +178,7 @@ class TestPasted:
         narrow["KSampler"]["input"]["required"]["seed"][1]["max"] = highest
         graph = library.load("sd15").prompt
 
-        (filled,) = Template(name="mine", prompt=graph, is_users=True).fill(Inputs(), narrow)
+        (filled,) = filling.fill(Template(name="mine", prompt=graph, is_users=True), Inputs(), narrow)
 
         assert filled.seed is not None
         assert 0 <= filled.seed <= highest
