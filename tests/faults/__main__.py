@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from tests.faults.play import Result, Scenario, play
 from tests.faults.scenarios import all_scenarios
@@ -43,8 +43,8 @@ def _play(scenarios: Sequence[Scenario], lanes: int) -> int:
     def lane(server: Server) -> None:
         nonlocal wrong
         with server:
-            while not todo.empty():
-                result = play(todo.get(), server)
+            while (scenario := _next(todo)) is not None:
+                result = play(scenario, server)
                 with printing:
                     wrong += bool(result.wrong)
                     _print(result)
@@ -53,6 +53,13 @@ def _play(scenarios: Sequence[Scenario], lanes: int) -> int:
         for each in [threads.submit(lane, server) for server in servers]:
             each.result()
     return wrong
+
+
+def _next(todo: "SimpleQueue[Scenario]") -> Scenario | None:
+    try:
+        return todo.get_nowait()
+    except Empty:
+        return None
 
 
 def _print(result: Result) -> None:
