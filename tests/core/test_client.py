@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from comfybridge import client as client_module
-from comfybridge import transport
+from comfybridge import connections, transport
 from comfybridge.client import Client, Refusal
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, Failed, Lost, Unavailable
@@ -393,7 +393,7 @@ class TestQueuePrompt:
     def test_slow_answer_does_not_make_the_job_run_twice(
         self, comfyui: Simulator, connect: Connect, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(transport, "READ_S", 0.3)
+        monkeypatch.setattr(connections, "READ_S", 0.3)
         comfyui.inject(Delay(path="/prompt", seconds=0.8), times=1)
         client = connect(comfyui.url)
 

@@ -1,4 +1,5 @@
 import gzip
+import time
 
 import pytest
 
@@ -110,6 +111,30 @@ def test_closed_port_is_refused() -> None:
 def test_silence_is_silence() -> None:
     with RawServer(lambda _: None) as server:
         assert fault(server.url, 0.2) is Fault.SILENT
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 100, slow=100),
+        Reply(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;" + b"x" * 100, slow=100),
+        Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n" + b"x" * 100, slow=100),
+    ],
+    ids=["head", "head of a chunk", "body"],
+)
+def test_answer_that_trickles_ends_with_the_deadline(reply: Reply) -> None:
+    began = time.monotonic()
+    with RawServer(lambda _: reply) as server:
+        assert fault(server.url, 0.3) is Fault.SILENT
+    assert time.monotonic() - began < 2
+
+
+def test_silence_in_the_middle_ends_with_the_deadline() -> None:
+    reply = Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b"x" * 19, slow=19, is_last=False)
+    began = time.monotonic()
+    with RawServer(lambda _: reply) as server:
+        assert fault(server.url, 1) is Fault.SILENT
+    assert time.monotonic() - began < 1.6
 
 
 def test_https_to_a_plain_port_is_tls(comfyui: Simulator) -> None:

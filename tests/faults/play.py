@@ -196,9 +196,7 @@ class Play:
         deadline = Deadline(self.scenario.deadline_s)
         started = time.monotonic()
         try:
-            made = generation.generate(
-                Pasted(graph), Inputs(), Pool([self.client]), deadline=deadline, extra_data={}
-            )
+            made = generation.generate(Pasted(graph), Inputs(), Pool([self.client]), deadline=deadline, extra_data={})
             self.files = [item for item in made if isinstance(item, OutputFile)]
         except BaseException as error:  # noqa: BLE001  # whatever it is, the verdict names it
             self.error = error
@@ -300,5 +298,3 @@ class Play:
 
 def play(scenario: Scenario, server: Server) -> Result:
     return Play(scenario, server).run()
-
-

@@ -347,7 +347,9 @@ def _graphs() -> Iterator[Scenario]:
     yield _with_graph("A value out of range", REJECTED, _too_small, stage=BEFORE)
     yield _with_graph("A node that the server lacks", REJECTED, _unknown_node, stage=BEFORE)
     yield _with_graph("No workflow at all", INVALID, lambda _: {"nothing": 1}, stage=BEFORE)
-    refusal = b'{"error": {"type": "invalid_prompt", "message": "no", "details": "", "extra_info": {}}, "node_errors": {}}'
+    refusal = (
+        b'{"error": {"type": "invalid_prompt", "message": "no", "details": "", "extra_info": {}}, "node_errors": {}}'
+    )
     yield _at(SUBMITTING, "The server refuses the workflow", Answer(400, refusal, "application/json"), REJECTED)
     yield Scenario(
         fault="The server would run only a part of the workflow",
