@@ -33,6 +33,8 @@ _JUST_NOW_S = 1.0
 _SOCKET_REST_S = 30.0
 _LOOK_AFTER_S = 1.0
 _LOOKS_AFTER_LOSS = 3
+_LEAST_LOOK_S = 1.0
+"""How long a look may take after the deadline: only it can tell a job that goes on from one that was never taken."""
 # What a proxy answers in ComfyUI's stead, or before it.
 _PROXY_STATUSES = (429, 502, 503, 504)
 
@@ -184,7 +186,11 @@ class Client:
         for attempt in (1, 2):
             try:
                 posted = self._request("POST", "/prompt", deadline, data=data, accept=(400,), is_repeatable=False)
-                answer = self._parse("/prompt", posted)
+                try:
+                    answer = self._parse("/prompt", posted)
+                except Unavailable as exc:
+                    # Something between us and the server spoke in its stead, before or after it took the prompt.
+                    raise _AnswerLost(exc, _Reception.MAYBE) from exc
                 if posted.status == HTTPStatus.BAD_REQUEST:
                     return Refusal(answer)
                 if "prompt_id" not in answer:
@@ -201,12 +207,13 @@ class Client:
 
     def _was_accepted(self, prompt_id: str, deadline: Deadline, lost: "_AnswerLost") -> bool:
         unanswered: Unavailable | None = None
+        looking = deadline if deadline.remaining() > _LEAST_LOOK_S else Deadline(_LEAST_LOOK_S)
         for _ in range(_LOOKS_AFTER_LOSS):
             # A moment for the server to come back, and for a prompt on its way to reach the queue.
             time.sleep(min(_LOOK_AFTER_S, deadline.remaining()))
             try:
                 # In this order: a prompt moves from the queue into the history, never back.
-                if self.is_queued(prompt_id, deadline) or self.history(prompt_id, deadline) is not None:
+                if self.is_queued(prompt_id, looking) or self.history(prompt_id, looking) is not None:
                     return True
                 unanswered = None
             except Unavailable as exc:
