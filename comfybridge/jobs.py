@@ -145,6 +145,10 @@ def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
             if watch.is_gone(refused=exc.refused):
                 raise _lost(str(exc), exc.zh) from exc
             continue
+        except Failed:
+            # No verdict on the job, but an answer that nobody can use: the job would go on for no one.
+            cancel([job])
+            raise
         if isinstance(found, Succeeded):
             return _outputs(found)
         if isinstance(found, (NodeFailed, Interrupted)):
