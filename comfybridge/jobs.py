@@ -223,7 +223,7 @@ def cancel(jobs: Sequence[Job]) -> None:
 def _take_back(client: Client, prompt_id: str, deadline: Deadline) -> None:
     try:
         client.cancel(prompt_id, deadline)
-    except Unavailable as exc:
+    except ComfyError as exc:
         logger.warning("prompt %s could not be cancelled: %s", prompt_id, exc)
 
 
