@@ -16,7 +16,7 @@ from urllib.parse import quote, urlencode
 from comfybridge import advice
 from comfybridge.advice import Fault
 from comfybridge.deadline import Deadline
-from comfybridge.errors import Failed, Lost, Unavailable
+from comfybridge.errors import Failed, FileGone, Lost, Unavailable
 from comfybridge.events import Events, Listener, NoSocketError
 from comfybridge.media import InputFile
 from comfybridge.messages import Output
@@ -268,7 +268,7 @@ class Client:
         """The bytes of one output; their length is checked, their kind is the caller's business."""
         answer = self._request("GET", f"/view?{view_query(output)}", deadline, accept=(HTTPStatus.NOT_FOUND,))
         if answer.status == HTTPStatus.NOT_FOUND:
-            raise Failed(
+            raise FileGone(
                 f"The file {output.filename} is no longer in ComfyUI's {output.type} folder.",
                 f"文件 {output.filename} 已不在 ComfyUI 的 {output.type} 文件夹中。",
             )

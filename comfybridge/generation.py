@@ -1,6 +1,7 @@
 """From a caller's wishes to pictures: choose a server and a template, then let ``jobs`` submit, wait and fetch."""
 
 import contextlib
+import dataclasses
 import logging
 import re
 import time
@@ -12,7 +13,7 @@ from typing import Any
 from comfybridge import choosing, jobs, preflight
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
-from comfybridge.errors import ComfyError, InvalidInput, OutOfMemory, Rejected, TimedOut, Unavailable
+from comfybridge.errors import ComfyError, FileGone, InvalidInput, OutOfMemory, Rejected, TimedOut, Unavailable
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.library import Source
 from comfybridge.media import InputFile, MediaType
@@ -57,9 +58,7 @@ def generate(
             while waiting:
                 job, done_by_it = yield from _finish(waiting[0], deadline, extra_data, listening)
                 texts += done_by_it.texts
-                for output in done_by_it.outputs:
-                    yield jobs.fetch(job, output, deadline)
-                done.append(job)
+                done.append((yield from _fetch(job, done_by_it, deadline, extra_data, listening)))
                 waiting.pop(0)
         except TimedOut:
             raise
@@ -218,19 +217,56 @@ def _finish(
     try:
         return job, (yield from jobs.follow(job, deadline))
     except OutOfMemory:
-        second = _queue_again(job, deadline, extra_data, listening)
+        logger.warning("prompt %s ran out of memory: freeing and trying once more", job.prompt_id)
+        second = _queue_again(job, job.filled, deadline, extra_data, listening, frees=True)
         if second is None:
             raise
     return second, (yield from jobs.follow(second, deadline))
 
 
+def _fetch(
+    job: Job,
+    done: Succeeded,
+    deadline: Deadline,
+    extra_data: Mapping[str, Any],
+    listening: contextlib.ExitStack,
+) -> Generator[Event | OutputFile, None, Job]:
+    """Yield the files; where ComfyUI named one from its cache that is gone, have the rest saved once more."""
+    fetched = 0
+    for output in done.outputs:
+        try:
+            yield jobs.fetch(job, output, deadline)
+            fetched += 1
+        except FileGone:
+            anew = dataclasses.replace(job.filled, saves_anew=True)
+            if output.node_id not in done.cached or anew.saved_under("") == job.filled.saved_under(""):
+                raise
+            logger.info("prompt %s: %s is gone, saving it anew", job.prompt_id, output.filename)
+            second = _queue_again(job, anew, deadline, extra_data, listening)
+            if second is None:
+                raise
+            break
+    else:
+        return job
+    saved = yield from jobs.follow(second, deadline)
+    for output in saved.outputs[fetched:]:
+        yield jobs.fetch(second, output, deadline)
+    return second
+
+
 def _queue_again(
-    job: Job, deadline: Deadline, extra_data: Mapping[str, Any], listening: contextlib.ExitStack
+    job: Job,
+    filled: Filled,
+    deadline: Deadline,
+    extra_data: Mapping[str, Any],
+    listening: contextlib.ExitStack,
+    *,
+    frees: bool = False,
 ) -> Job | None:
-    logger.warning("prompt %s ran out of memory: freeing and trying once more", job.prompt_id)
     try:
-        job.client.free(deadline)
-        return jobs.queue(job.client, job.filled, {}, deadline, extra_data, listening)
+        if frees:
+            job.client.free(deadline)
+        return jobs.queue(job.client, filled, {}, deadline, extra_data, listening)
     except (Unavailable, Rejected) as exc:
         logger.warning("prompt %s: no second try: %s", job.prompt_id, exc)
         return None

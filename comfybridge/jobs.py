@@ -174,14 +174,15 @@ def _outputs(entry: Succeeded) -> Succeeded:
             "ComfyUI finished without an output: the workflow saved no picture.",
             "ComfyUI 已执行完毕，但没有输出：工作流没有保存任何图像。",
         )
-    return Succeeded(saved(entry.outputs), entry.texts)
+    return Succeeded(saved(entry.outputs), entry.texts, entry.cached)
 
 
 def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
     """Fetch one file and look whether it is what its name says.
 
     Raises:
-        Failed: the file is gone, or something else.
+        FileGone: it is not there any more.
+        Failed: it is something else.
         TimedOut: the deadline passed; the file can still be collected.
         Unavailable: the server does not answer any more.
     """
