@@ -230,14 +230,14 @@ class TestSuccess:
     def test_cached_picture_that_is_gone_is_saved_once_more(self, comfyui: Simulator, client: Client) -> None:
         prompt = graph()
         prompt["1"]["inputs"]["batch_size"] = 2
-        first = make(client, name=Pasted(prompt))
+        first = make(client, name=Pasted(prompt), positive=None)
         (comfyui.folder / "output" / first.files[1].output.filename).unlink()
 
-        second = make(client, name=Pasted(prompt))
+        second = make(client, name=Pasted(prompt), positive=None)
 
         kept, saved = second.files
         assert kept.output == first.files[0].output
-        assert saved.data == first.files[1].data
+        assert saved.data == (comfyui.folder / "output" / saved.output.filename).read_bytes()
         assert second.outcome is not None
         (job,) = second.outcome.jobs
         assert saved.output.filename == f"x_{job.prompt_id}_00002_.png"
@@ -246,11 +246,11 @@ class TestSuccess:
 
     def test_cached_picture_that_nobody_can_save_again_is_a_failure(self, comfyui: Simulator, client: Client) -> None:
         prompt = {"1": graph()["1"], "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
-        first = make(client, name=Pasted(prompt))
+        first = make(client, name=Pasted(prompt), positive=None)
         (comfyui.folder / "temp" / first.files[0].output.filename).unlink()
 
         with pytest.raises(FileGone, match="is no longer in ComfyUI's temp folder"):
-            make(client, name=Pasted(prompt))
+            make(client, name=Pasted(prompt), positive=None)
 
         assert len(comfyui.history) == 2
 
