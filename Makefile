@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check test-dify test-live bench package clean
+.PHONY: help demo test check test-dify test-live bench faults package clean
 
 # The prompt goes to the demo as it was typed: unexpanded by make, and through the environment, never through the shell's text.
 override PROMPT := $(value PROMPT)
@@ -30,6 +30,9 @@ test-live: ## The contract tests against a real ComfyUI: make test-live COMFYUI_
 
 bench: ## Measure
 	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m bench $(ARGS)
+
+faults: ## Every fault at every stage of a job; ARGS="-k reset", "--repeat 5", "--write" (the table in README.md)
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m tests.faults $(ARGS)
 
 package: ## dist/comfybridge-<version>.difypkg, ready to upload to Dify
 	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" scripts/package.py

@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 _WAKE_EVERY_S = 2.0
 _TAKE_BACK_S = 2.0
 _FETCH_ATTEMPTS, _FETCH_PAUSE_S = 3, 0.25
+_AWAY_S = 30.0
+"""How long a server may refuse connections while it is restarted: what it saved is there afterwards."""
 _LONGEST_CAUSE = 500
 
 
@@ -186,17 +188,20 @@ def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
         TimedOut: the deadline passed; the file can still be collected.
         Unavailable: the server does not answer any more.
     """
-    for attempt in range(1, _FETCH_ATTEMPTS + 1):
+    attempt, back_by = 1, time.monotonic() + _AWAY_S
+    while True:
         try:
             data = job.client.view(output, deadline)
             break
         except Unavailable as exc:
             if deadline.has_passed():
                 raise _timed_out(job, deadline) from exc
-            if attempt == _FETCH_ATTEMPTS:
+            may_be_back = exc.refused and time.monotonic() < back_by
+            if attempt >= _FETCH_ATTEMPTS and not may_be_back:
                 exc.about(job.prompt_id, job.client.base_url)
                 raise
-            time.sleep(min(_FETCH_PAUSE_S * 2**attempt, deadline.remaining()))
+            time.sleep(min(_FETCH_PAUSE_S * 2 ** min(attempt, _FETCH_ATTEMPTS), deadline.remaining()))
+            attempt += 1
         except ComfyError as exc:
             exc.about(job.prompt_id, job.client.base_url)
             raise

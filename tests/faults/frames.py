@@ -96,8 +96,8 @@ async def _frame(reader: asyncio.StreamReader) -> bytes:
     head = await reader.readexactly(2)
     size = head[1] & 0x7F
     more = b""
-    if size >= 126:  # noqa: PLR2004
-        more = await reader.readexactly(2 if size == 126 else 8)  # noqa: PLR2004
+    if size >= 126:
+        more = await reader.readexactly(2 if size == 126 else 8)
         size = int.from_bytes(more, "big")
     return head + more + await reader.readexactly(size)
 
@@ -112,6 +112,6 @@ def _event(frame: bytes) -> dict[str, Any]:
 
 def _text(event: dict[str, Any]) -> bytes:
     data = json.dumps(event).encode()
-    if len(data) < 126:  # noqa: PLR2004
+    if len(data) < 126:
         return bytes((0x80 | _TEXT, len(data))) + data
     return struct.pack(">BBH", 0x80 | _TEXT, 126, len(data)) + data

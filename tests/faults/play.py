@@ -88,6 +88,7 @@ class Scenario:
     cuts: bool = False
     only_simulator: str = ""
     is_fast: bool = True
+    is_long: bool = False
     is_picture: bool = True
 
     @property
@@ -118,6 +119,7 @@ class Play:
         self.error: BaseException | None = None
         self.seconds = 0.0
         self.warm: Prompt | None = None
+        self._timers: list[threading.Timer] = []
 
     @property
     def simulator(self) -> Simulated:
@@ -148,6 +150,8 @@ class Play:
                 wrong = ["the call does not end"] if thread.is_alive() else self._wrong()
             finally:
                 time.time = _CLOCK
+                for timer in self._timers:
+                    timer.join()
                 self.relay.heal()
                 self.server.thaw()
                 self.relay.cut()
@@ -164,8 +168,17 @@ class Play:
     def restart(self) -> None:
         """The server is killed and started again."""
         self.kill()
+        self.come_back()
+
+    def come_back(self) -> None:
         self.server.start()
         self.relay.accept()
+
+    def later(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something while the call goes on; the scenario ends after it."""
+        timer = threading.Timer(seconds, action)
+        self._timers.append(timer)
+        timer.start()
 
     def until_finished(self) -> None:
         self.server.wire.finished(self.prompt_id)
@@ -270,7 +283,7 @@ class Play:
             wanted = tuple(self.color.to_bytes(3, "big"))
             # A real server scales a long graph's picture many times, and rounds each time.
             assert isinstance(found, tuple)
-            if max(abs(int(one) - other) for one, other in zip(found, wanted, strict=True)) > 2:  # noqa: PLR2004
+            if max(abs(int(one) - other) for one, other in zip(found, wanted, strict=True)) > 2:
                 yield f"a picture of colour {found} instead of {wanted}"
 
     def _wrong_remains(self) -> Iterator[str]:
@@ -282,6 +295,9 @@ class Play:
         if self._end() is End.TIMED_OUT:
             if not self.known():
                 yield "timed out, but the job is gone"
+            return
+        if self._end() is End.LOST:
+            # Of a job whose server cannot be asked nobody can say whether it runs.
             return
         # A cancelled job leaves the queue at its next step.
         end = time.monotonic() + _SETTLE_S

@@ -63,7 +63,7 @@ class Truncate:
 
 @dataclass(frozen=True)
 class Rewrite:
-    """The server's answer with some bytes of its body replaced by as many others."""
+    """The server's answer with some bytes of its body replaced; an answer with a length, not in chunks."""
 
     old: bytes
     new: bytes
@@ -275,7 +275,7 @@ class Relay:
                     await to_client.drain()
                 return False
         assert answer is not None
-        if answer.status == 101:  # noqa: PLR2004
+        if answer.status == 101:
             await self._pass_frames(answer, client, to_client, upstream)
             return False
         return await _send(answer, action, to_client)
@@ -408,7 +408,10 @@ async def _send(answer: _Answer, action: Action | None, to_client: asyncio.Strea
             await to_client.drain()
             return False
         case Rewrite():
-            to_client.write(answer.head + answer.body.replace(action.old, action.new))
+            body = answer.body.replace(action.old, action.new)
+            length = _header(answer.head, b"content-length")
+            head = answer.head.replace(b"Length: " + length, b"Length: " + str(len(body)).encode())
+            to_client.write(head + body)
             await to_client.drain()
         case Drip():
             at_once, slowly = (b"", answer.head + answer.body) if action.head else (answer.head, answer.body)

@@ -22,6 +22,10 @@ _SHORT_S = 1.0
 _LONG_S = 60.0
 """The deadline of a call that ends long before it."""
 _PAGE = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
+_NODE_ERRORS = (
+    b'"node_errors": {"2": {"errors": [{"type": "value_not_in_list", "message": "Value not in list", "details": "",'
+    b' "extra_info": {}}], "dependent_outputs": ["2"], "class_type": "SaveImage"}}'
+)
 _LARGER_THAN_ANYTHING = 513 << 20
 _DAY_S = 86400.0
 
@@ -226,7 +230,7 @@ def _server() -> Iterator[Scenario]:
         QUEUED, "The server's worker thread is dead", TIMED_OUT, _kill_worker_behind_blocker, deadline_s=_SHORT_S
     )
     for stage, path in ((SUBMITTING, "/prompt"), (FINISHED, "/history/*"), (DOWNLOADING, "/view")):
-        killed = {SUBMITTING: NOT_TAKEN, FINISHED: LOST, DOWNLOADING: FAILED}[stage]
+        killed = {SUBMITTING: LOST, FINISHED: LOST, DOWNLOADING: FAILED}[stage]
         frozen = LOST if stage is SUBMITTING else TIMED_OUT
         restarted = {SUBMITTING: PICTURES, FINISHED: LOST, DOWNLOADING: PICTURES}[stage]
         for fault, wanted, action, deadline_s in (
@@ -242,6 +246,14 @@ def _server() -> Iterator[Scenario]:
                 before=_on(path, action, method="POST" if stage is SUBMITTING else "GET"),
                 deadline_s=deadline_s,
             )
+    yield Scenario(
+        fault="The server is restarted, which takes 3 s",
+        stage=DOWNLOADING,
+        wanted=PICTURES,
+        before=_on("/view", _restart_slowly),
+        deadline_s=_LONG_S,
+        is_fast=False,
+    )
     yield _acted(BEFORE, "The server's disk is full", FAILED, lambda play: play.server.fill_disk())
     yield _acted(QUEUED, "The server's disk is full", FAILED, lambda play: play.server.fill_disk())
     yield _acted(RUNNING, "The server's disk is full", FAILED, lambda play: play.server.fill_disk())
@@ -308,7 +320,7 @@ def _job() -> Iterator[Scenario]:
         fault="Memory runs out again and again",
         stage=RUNNING,
         wanted=FAILED,
-        before=lambda play: [play.simulator.inject(OutOfMemory(), 1) for _ in range(2)] and None,
+        before=lambda play: play.simulator.inject(OutOfMemory()),
         rules=(Rule(Answer(200, b""), "/free"),),
         jobs=2,
         only_simulator=injected,
@@ -347,15 +359,13 @@ def _graphs() -> Iterator[Scenario]:
     yield _with_graph("A value out of range", REJECTED, _too_small, stage=BEFORE)
     yield _with_graph("A node that the server lacks", REJECTED, _unknown_node, stage=BEFORE)
     yield _with_graph("No workflow at all", INVALID, lambda _: {"nothing": 1}, stage=BEFORE)
-    refusal = (
-        b'{"error": {"type": "invalid_prompt", "message": "no", "details": "", "extra_info": {}}, "node_errors": {}}'
-    )
-    yield _at(SUBMITTING, "The server refuses the workflow", Answer(400, refusal, "application/json"), REJECTED)
+    refused = b'{"error": {"type": "invalid_prompt", "message": "no", "details": ""}, "node_errors": {}}'
+    yield _at(SUBMITTING, "The server refuses the workflow", Answer(400, refused, "application/json"), REJECTED)
     yield Scenario(
         fault="The server would run only a part of the workflow",
         stage=SUBMITTING,
         wanted=REJECTED,
-        rules=(Rule(Rewrite(b'"node_errors": {}', b'"node_errors":[1]'), "/prompt", "POST"),),
+        rules=(Rule(Rewrite(b'"node_errors": {}', _NODE_ERRORS), "/prompt", "POST"),),
         before=lambda play: play.server.hold(),
     )
     yield Scenario(
@@ -432,6 +442,11 @@ def _on(path: str, action: Callable[[Play], None], *, method: str = "GET") -> Ca
 
 
 # What is done
+
+
+def _restart_slowly(play: Play) -> None:
+    play.kill()
+    play.later(3.0, play.come_back)
 
 
 def _refuse_for_a_moment(play: Play) -> None:
