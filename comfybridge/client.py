@@ -183,6 +183,9 @@ class Client:
         """
         body = {"prompt": prompt, "prompt_id": prompt_id, "client_id": client_id, "extra_data": extra_data}
         data = json.dumps(body, ensure_ascii=False).encode()
+        if deadline.has_passed():
+            # Nobody would wait for it.
+            raise advice.unreachable(self.base_url, Fault.SILENT)
         for attempt in (1, 2):
             try:
                 posted = self._request("POST", "/prompt", deadline, data=data, accept=(400,), is_repeatable=False)

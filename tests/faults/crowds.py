@@ -84,23 +84,26 @@ def crowd(server: Server, number: int, share: float) -> list[str]:
     dice = random.Random(_SEED)  # noqa: S311
     with Relay(server.url, [Rule(Chance(share, dice))]) as relay, _connected(relay.url) as client:
         with ThreadPoolExecutor(number) as threads:
-            ends = list(threads.map(lambda color: _in_crowd(client, color), range(0, 1 << 24, (1 << 24) // number)))
+            colors = [place * ((1 << 24) // number) for place in range(number)]
+            ends = list(threads.map(lambda color: _in_crowd(client, relay, color), colors))
         running, pending = server.wire.queued()
         left = [prompt_id for prompt_id in relay.accepted if prompt_id in running + pending]
-        unsure = sum(end == "unsure" for end in ends)
+        unsure = sum(end in ("lost", "not taken") for end in ends)
         return [
-            *(end for end in ends if end not in ("picture", "unsure")),
+            *(end for end in ends if end not in ("picture", "lost", "not taken")),
             *(f"{each} ran twice" for each, times in Counter(relay.accepted).items() if times > 1),
-            *([f"{len(left)} of our jobs left in the queue"] if len(left) > unsure else []),
+            *([f"{len(left)} of our jobs left in the queue"] if len(left) > ends.count("lost") else []),
             *([f"{unsure} of {number} are unsure"] if unsure > number * share else []),
         ]
 
 
-def _in_crowd(client: Client, color: int) -> str:
+def _in_crowd(client: Client, relay: Relay, color: int) -> str:
     try:
         (file,) = _generate(client, graphs.solid(color=color))
-    except (Lost, Unavailable):
-        return "unsure"
+    except Lost:
+        return "lost"
+    except Unavailable as error:
+        return "not taken" if error.prompt_id not in relay.accepted else f"taken, but: {error}"
     except ComfyError as error:
         return f"{type(error).__name__}: {error}"
     with Image.open(io.BytesIO(file.data)) as image:

@@ -1,6 +1,5 @@
 """Every fault at every stage where it makes sense, and the one right end of each."""
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,8 +16,9 @@ TIMED_OUT, LOST, NOT_TAKEN, INVALID = End.TIMED_OUT, End.LOST, End.NOT_TAKEN, En
 BEFORE, SUBMITTING, QUEUED = Stage.BEFORE, Stage.SUBMITTING, Stage.QUEUED
 RUNNING, FINISHED, DOWNLOADING = Stage.RUNNING, Stage.FINISHED, Stage.DOWNLOADING
 
-_SHORT_S = 1.0
+SHORT_S = 1.0
 """The deadline of a call that shall run into it."""
+_MOMENT_S = 0.3
 _LONG_S = 60.0
 """The deadline of a call that ends long before it."""
 _PAGE = b"<html><body><h1>502 Bad Gateway</h1></body></html>"
@@ -71,6 +71,10 @@ _FOR_GOOD: tuple[tuple[str, Action, End, End, End], ...] = (
 _PATIENT = (Silence, Drip)
 
 
+def _is_head_dripping(action: Action, stage: Stage) -> bool:
+    return isinstance(action, Drip) and action.head and stage in (SUBMITTING, DOWNLOADING)
+
+
 def _for_good() -> Iterator[Scenario]:
     for fault, action, before, submitting, downloading in _FOR_GOOD:
         ends = {BEFORE: before, SUBMITTING: submitting, DOWNLOADING: downloading}
@@ -89,9 +93,9 @@ def _for_good() -> Iterator[Scenario]:
                 then=(rule,) if is_met else (),
                 cuts=is_met,
                 goes_on=stage is QUEUED,
-                deadline_s=_SHORT_S if is_late else _LONG_S,
+                deadline_s=SHORT_S if is_late else _LONG_S,
                 # The jobs that run into their deadline one after the other would take minutes.
-                is_fast=not is_late or isinstance(action, Drip) or fault == "Connections break",
+                is_fast=not is_late or fault == "Connections break" or _is_head_dripping(action, stage),
             )
     huge = Huge(_LARGER_THAN_ANYTHING)
     yield _at(BEFORE, "Answers are huge", huge, FAILED)
@@ -111,7 +115,7 @@ _ONCE: tuple[tuple[str, Action, End, End, End], ...] = (
     # fault, what the relay does once, the end before submitting, while submitting, while downloading
     ("A connection breaks", Reset(), PICTURES, PICTURES, PICTURES),
     ("A connection breaks after the request arrived", Reset(after=True), PICTURES, PICTURES, PICTURES),
-    ("An answer drips, but ends", Drip(0.5, head=True), PICTURES, PICTURES, PICTURES),
+    ("An answer drips, but ends", Drip(0.3, head=True), PICTURES, PICTURES, PICTURES),
     ("HTTP 500, once", Answer(500), NOT_TAKEN, NOT_TAKEN, PICTURES),
     ("HTTP 502, once", Answer(502, _PAGE), NOT_TAKEN, PICTURES, PICTURES),
     ("HTTP 429, once", Answer(429), NOT_TAKEN, PICTURES, PICTURES),
@@ -126,8 +130,9 @@ _ONCE: tuple[tuple[str, Action, End, End, End], ...] = (
 def _once() -> Iterator[Scenario]:
     for fault, action, *ends in _ONCE:
         for stage, wanted in zip((BEFORE, SUBMITTING, DOWNLOADING), ends, strict=True):
-            yield _at(stage, fault, action, wanted, times=1)
-        yield _at(FINISHED, fault, action, PICTURES, times=1)
+            is_fast = stage is SUBMITTING or not isinstance(action, Drip)
+            yield _at(stage, fault, action, wanted, times=1, is_fast=is_fast)
+        yield _at(FINISHED, fault, action, PICTURES, times=1, is_fast=not isinstance(action, Drip))
         for stage in (QUEUED, RUNNING):
             yield Scenario(
                 fault=fault,
@@ -143,7 +148,7 @@ def _once() -> Iterator[Scenario]:
         stage=SUBMITTING,
         wanted=TIMED_OUT,
         rules=(Rule(Silence(after=True), "/prompt", "POST"),),
-        deadline_s=_SHORT_S,
+        deadline_s=SHORT_S,
     )
     yield Scenario(
         fault="The submission cannot be looked up either",
@@ -195,7 +200,7 @@ def _sockets() -> Iterator[Scenario]:
             stage=stage,
             wanted=PICTURES,
             before=_use_up_a_socket,
-            sockets=(Cut(2), Mute(1)),
+            sockets=(Cut(1), Mute(1)),
             deadline_s=_LONG_S,
         )
         yield Scenario(
@@ -221,13 +226,13 @@ def _server() -> Iterator[Scenario]:
         yield _acted(stage, "Connection refused for a moment", PICTURES, _refuse_for_a_moment)
         yield _acted(stage, "The server is killed", LOST, Play.kill, goes_on=False)
         yield _acted(stage, "The server is restarted", LOST, Play.restart, goes_on=False)
-        yield _acted(stage, "The server freezes", TIMED_OUT, _freeze, goes_on=False, deadline_s=_SHORT_S)
+        yield _acted(stage, "The server freezes", TIMED_OUT, _freeze, goes_on=False, deadline_s=SHORT_S)
         yield _acted(stage, "The server freezes for a moment", PICTURES, _freeze_for_a_moment)
     yield _acted(BEFORE, "The server is killed", NOT_TAKEN, Play.kill)
-    yield _acted(BEFORE, "The server freezes", NOT_TAKEN, _freeze, deadline_s=_SHORT_S)
-    yield _acted(BEFORE, "The server's worker thread is dead", TIMED_OUT, _kill_worker, deadline_s=_SHORT_S)
+    yield _acted(BEFORE, "The server freezes", NOT_TAKEN, _freeze, deadline_s=SHORT_S)
+    yield _acted(BEFORE, "The server's worker thread is dead", TIMED_OUT, _kill_worker, deadline_s=SHORT_S)
     yield _acted(
-        QUEUED, "The server's worker thread is dead", TIMED_OUT, _kill_worker_behind_blocker, deadline_s=_SHORT_S
+        QUEUED, "The server's worker thread is dead", TIMED_OUT, _kill_worker_behind_blocker, deadline_s=SHORT_S
     )
     for stage, path in ((SUBMITTING, "/prompt"), (FINISHED, "/history/*"), (DOWNLOADING, "/view")):
         killed = {SUBMITTING: LOST, FINISHED: LOST, DOWNLOADING: FAILED}[stage]
@@ -236,7 +241,7 @@ def _server() -> Iterator[Scenario]:
         for fault, wanted, action, deadline_s in (
             ("The server is killed", killed, Play.kill, _LONG_S),
             ("The server is restarted", restarted, Play.restart, _LONG_S),
-            ("The server freezes", frozen, _freeze, _SHORT_S),
+            ("The server freezes", frozen, _freeze, SHORT_S),
             ("The server freezes for a moment", PICTURES, _freeze_for_a_moment, _LONG_S),
         ):
             yield Scenario(
@@ -245,6 +250,7 @@ def _server() -> Iterator[Scenario]:
                 wanted=wanted,
                 before=_on(path, action, method="POST" if stage is SUBMITTING else "GET"),
                 deadline_s=deadline_s,
+                is_fast=stage is not SUBMITTING or action is not _freeze,
             )
     yield Scenario(
         fault="The server is restarted, which takes 3 s",
@@ -332,15 +338,15 @@ def _job() -> Iterator[Scenario]:
         before=lambda play: play.simulator.inject(NoOutput(), 1),
         only_simulator=injected,
     )
-    yield Scenario(fault="The job takes too long", stage=QUEUED, wanted=TIMED_OUT, goes_on=False, deadline_s=_SHORT_S)
-    yield Scenario(fault="The job takes too long", stage=RUNNING, wanted=TIMED_OUT, goes_on=False, deadline_s=_SHORT_S)
+    yield Scenario(fault="The job takes too long", stage=QUEUED, wanted=TIMED_OUT, goes_on=False, deadline_s=SHORT_S)
+    yield Scenario(fault="The job takes too long", stage=RUNNING, wanted=TIMED_OUT, goes_on=False, deadline_s=SHORT_S)
     yield Scenario(
         fault="The job takes too long, without a WebSocket",
         stage=RUNNING,
         wanted=TIMED_OUT,
         rules=(Rule(Answer(403), "/ws"),),
         goes_on=False,
-        deadline_s=_SHORT_S,
+        deadline_s=SHORT_S,
     )
     yield Scenario(fault="There is no time at all", stage=BEFORE, wanted=NOT_TAKEN, deadline_s=0.0)
 
@@ -395,10 +401,17 @@ def _cache() -> Iterator[Scenario]:
 # How a scenario is put together
 
 
-def _at(stage: Stage, fault: str, action: Action, wanted: End, *, times: int | None = None) -> Scenario:
+def _at(
+    stage: Stage, fault: str, action: Action, wanted: End, *, times: int | None = None, is_fast: bool = True
+) -> Scenario:
     method, path = _PATHS[stage]
     return Scenario(
-        fault=fault, stage=stage, wanted=wanted, rules=(Rule(action, path, method, times),), deadline_s=_LONG_S
+        fault=fault,
+        stage=stage,
+        wanted=wanted,
+        rules=(Rule(action, path, method, times),),
+        deadline_s=_LONG_S,
+        is_fast=is_fast,
     )
 
 
@@ -451,7 +464,7 @@ def _restart_slowly(play: Play) -> None:
 
 def _refuse_for_a_moment(play: Play) -> None:
     play.relay.refuse()
-    time.sleep(0.5)
+    time.sleep(_MOMENT_S)
     play.relay.accept()
 
 
@@ -461,7 +474,7 @@ def _freeze(play: Play) -> None:
 
 def _freeze_for_a_moment(play: Play) -> None:
     play.server.freeze()
-    threading.Event().wait(0.5)
+    time.sleep(_MOMENT_S)
     play.server.thaw()
 
 

@@ -4,6 +4,7 @@ The simulator, or a real ComfyUI when ``COMFYUI_URL`` and ``COMFYUI_CMD``, the c
 """
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import resource
@@ -271,6 +272,8 @@ def connect() -> Server:
 
 def _serve(port: int, folder: Path, control: Connection) -> None:
     """What the simulator's process does, until it is killed or its parent is gone."""
+    # aiohttp reports every connection that broke.
+    logging.disable()
     with Simulator(port=port, folder=folder) as simulator, contextlib.suppress(EOFError):
         control.send(None)
         while True:
