@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from queue import Empty, SimpleQueue
 
 from tests.faults import crowds, table
-from tests.faults.play import Result, Scenario, play
+from tests.faults.play import End, Result, Scenario, play
 from tests.faults.scenarios import all_scenarios
 from tests.faults.server import Server, Simulated, connect
 
@@ -54,8 +54,8 @@ def _play(words: str, lanes: int) -> tuple[int, int]:
         chosen = [each for each in chosen if not each.only_simulator]
     servers = [first, *(connect() for _ in range(lanes - 1 if is_simulated else 0))] if chosen else []
     todo: SimpleQueue[Scenario] = SimpleQueue()
-    # The longest first, so that no lane is left alone with them.
-    for scenario in sorted(chosen, key=lambda each: not each.is_long):
+    # First those that wait for a server to come back: they take the longest.
+    for scenario in sorted(chosen, key=lambda each: each.wanted is not End.LOST and "killed" not in each.fault):
         todo.put(scenario)
     results: list[Result] = []
     printing = threading.Lock()

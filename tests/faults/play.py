@@ -88,7 +88,6 @@ class Scenario:
     cuts: bool = False
     only_simulator: str = ""
     is_fast: bool = True
-    is_long: bool = False
     is_picture: bool = True
 
     @property

@@ -52,21 +52,21 @@ def all_scenarios() -> tuple[Scenario, ...]:
 # HTTP that breaks for good: what a job that is waited for can do is to time out.
 _FOR_GOOD: tuple[tuple[str, Action, End, End, End], ...] = (
     # fault, what the relay does, the end before submitting, while submitting, while downloading
-    ("Connections break", Reset(), NOT_TAKEN, NOT_TAKEN, FAILED),
-    ("No answer on an open connection", Silence(), NOT_TAKEN, LOST, TIMED_OUT),
-    ("Answers drip, byte by byte", Drip(30.0), NOT_TAKEN, TIMED_OUT, TIMED_OUT),
-    ("Answers drip from their first line on", Drip(30.0, head=True), NOT_TAKEN, TIMED_OUT, TIMED_OUT),
-    ("HTTP 401", Answer(401), NOT_TAKEN, NOT_TAKEN, FAILED),
-    ("HTTP 403", Answer(403), NOT_TAKEN, NOT_TAKEN, FAILED),
-    ("HTTP 404", Answer(404), NOT_TAKEN, NOT_TAKEN, FAILED),
-    ("HTTP 429", Answer(429), NOT_TAKEN, NOT_TAKEN, FAILED),
-    ("HTTP 500", Answer(500), NOT_TAKEN, NOT_TAKEN, FAILED),
-    ("A proxy's page, HTTP 502", Answer(502, _PAGE), NOT_TAKEN, NOT_TAKEN, FAILED),
-    ("HTTP 503", Answer(503), NOT_TAKEN, NOT_TAKEN, FAILED),
-    ("Answers are cut off", Truncate(), NOT_TAKEN, PICTURES, FAILED),
-    ("Answers are empty", Answer(), NOT_TAKEN, NOT_TAKEN, FAILED),
-    ("A web page, HTTP 200", Answer(200, b"<!doctype html><p>log in"), NOT_TAKEN, NOT_TAKEN, FAILED),
-    ("JSON of another kind", Answer(200, b"[null]", "application/json"), NOT_TAKEN, NOT_TAKEN, FAILED),
+    ("Every connection breaks", Reset(), NOT_TAKEN, NOT_TAKEN, FAILED),
+    ("Connections open, but no answer ever comes", Silence(), NOT_TAKEN, LOST, TIMED_OUT),
+    ("Answers drip, byte by byte, without an end", Drip(30.0), NOT_TAKEN, TIMED_OUT, TIMED_OUT),
+    ("Answers drip without an end, their first line too", Drip(30.0, head=True), NOT_TAKEN, TIMED_OUT, TIMED_OUT),
+    ("HTTP 401, always", Answer(401), NOT_TAKEN, NOT_TAKEN, FAILED),
+    ("HTTP 403, always", Answer(403), NOT_TAKEN, NOT_TAKEN, FAILED),
+    ("HTTP 404, always", Answer(404), NOT_TAKEN, NOT_TAKEN, FAILED),
+    ("HTTP 429, always", Answer(429), NOT_TAKEN, NOT_TAKEN, FAILED),
+    ("HTTP 500, always", Answer(500), NOT_TAKEN, NOT_TAKEN, FAILED),
+    ("A proxy's page, HTTP 502, always", Answer(502, _PAGE), NOT_TAKEN, NOT_TAKEN, FAILED),
+    ("HTTP 503, always", Answer(503), NOT_TAKEN, NOT_TAKEN, FAILED),
+    ("Every answer is cut off", Truncate(), NOT_TAKEN, PICTURES, FAILED),
+    ("Every answer is empty", Answer(), NOT_TAKEN, NOT_TAKEN, FAILED),
+    ("A web page with HTTP 200, always", Answer(200, b"<!doctype html><p>log in"), NOT_TAKEN, NOT_TAKEN, FAILED),
+    ("JSON of another kind, always", Answer(200, b"[null]", "application/json"), NOT_TAKEN, NOT_TAKEN, FAILED),
 )
 _PATIENT = (Silence, Drip)
 
@@ -95,14 +95,14 @@ def _for_good() -> Iterator[Scenario]:
                 goes_on=stage is QUEUED,
                 deadline_s=SHORT_S if is_late else _LONG_S,
                 # The jobs that run into their deadline one after the other would take minutes.
-                is_fast=not is_late or fault == "Connections break" or _is_head_dripping(action, stage),
+                is_fast=not is_late or fault == "Every connection breaks" or _is_head_dripping(action, stage),
             )
     huge = Huge(_LARGER_THAN_ANYTHING)
-    yield _at(BEFORE, "Answers are huge", huge, FAILED)
-    yield _at(FINISHED, "Answers are huge", huge, FAILED)
-    yield _at(DOWNLOADING, "Answers are huge", huge, FAILED)
+    yield _at(BEFORE, "Answers are larger than 512 MiB", huge, FAILED)
+    yield _at(FINISHED, "Answers are larger than 512 MiB", huge, FAILED)
+    yield _at(DOWNLOADING, "Answers are larger than 512 MiB", huge, FAILED)
     yield Scenario(
-        fault="Answers are huge",
+        fault="Answers are larger than 512 MiB",
         stage=RUNNING,
         wanted=FAILED,
         then=(Rule(huge, "/api/jobs/*", times=1),),
@@ -113,17 +113,17 @@ def _for_good() -> Iterator[Scenario]:
 
 _ONCE: tuple[tuple[str, Action, End, End, End], ...] = (
     # fault, what the relay does once, the end before submitting, while submitting, while downloading
-    ("A connection breaks", Reset(), PICTURES, PICTURES, PICTURES),
-    ("A connection breaks after the request arrived", Reset(after=True), PICTURES, PICTURES, PICTURES),
+    ("A connection breaks once", Reset(), PICTURES, PICTURES, PICTURES),
+    ("A connection breaks once, after the request arrived", Reset(after=True), PICTURES, PICTURES, PICTURES),
     ("An answer drips, but ends", Drip(0.3, head=True), PICTURES, PICTURES, PICTURES),
     ("HTTP 500, once", Answer(500), NOT_TAKEN, NOT_TAKEN, PICTURES),
     ("HTTP 502, once", Answer(502, _PAGE), NOT_TAKEN, PICTURES, PICTURES),
     ("HTTP 429, once", Answer(429), NOT_TAKEN, PICTURES, PICTURES),
-    ("HTTP 502 after the request arrived", Answer(502, _PAGE, after=True), NOT_TAKEN, PICTURES, PICTURES),
-    ("HTTP 504 after the request arrived", Answer(504, _PAGE, after=True), NOT_TAKEN, PICTURES, PICTURES),
-    ("An answer is cut off", Truncate(), PICTURES, PICTURES, PICTURES),
-    ("A web page after the request arrived", Answer(200, _PAGE, after=True), NOT_TAKEN, PICTURES, FAILED),
-    ("An empty answer after the request arrived", Answer(after=True), NOT_TAKEN, PICTURES, FAILED),
+    ("HTTP 502 once, after the request arrived", Answer(502, _PAGE, after=True), NOT_TAKEN, PICTURES, PICTURES),
+    ("HTTP 504 once, after the request arrived", Answer(504, _PAGE, after=True), NOT_TAKEN, PICTURES, PICTURES),
+    ("An answer is cut off once", Truncate(), PICTURES, PICTURES, PICTURES),
+    ("A web page once, after the request arrived", Answer(200, _PAGE, after=True), NOT_TAKEN, PICTURES, FAILED),
+    ("An empty answer once, after the request arrived", Answer(after=True), NOT_TAKEN, PICTURES, FAILED),
 )
 
 
@@ -196,7 +196,7 @@ def _sockets() -> Iterator[Scenario]:
     )
     for stage in (QUEUED, RUNNING):
         yield Scenario(
-            fault="Deaf after a reconnect",
+            fault="The WebSocket is deaf after a reconnect",
             stage=stage,
             wanted=PICTURES,
             before=_use_up_a_socket,
@@ -204,7 +204,7 @@ def _sockets() -> Iterator[Scenario]:
             deadline_s=_LONG_S,
         )
         yield Scenario(
-            fault="Another client takes our client id",
+            fault="Somebody else connects with our client id",
             stage=stage,
             wanted=PICTURES,
             act=_steal_client_id,
