@@ -25,7 +25,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument("-k", default="", metavar="WORDS", help="only scenarios whose name holds these words")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="play everything so often")
-    parser.add_argument("--lanes", type=int, default=4, metavar="N", help="simulators at a time (default: %(default)s)")
+    parser.add_argument("--lanes", type=int, default=8, metavar="N", help="simulators at a time (default: %(default)s)")
     parser.add_argument("--write", action="store_true", help="write the table into README.md when nothing is wrong")
     options = parser.parse_args()
     if options.write and options.k:

@@ -24,7 +24,8 @@ from comfybridge.pool import Pool
 from comfybridge.template import Inputs
 from tests.contract import graphs
 from tests.contract.server import Prompt
-from tests.faults.relay import Chance, Relay, Reset, Rule
+from tests.faults.relay import Relay
+from tests.faults.rules import Chance, Reset, Rule
 from tests.faults.server import Server
 
 _DEADLINE_S = 60.0

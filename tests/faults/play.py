@@ -21,7 +21,8 @@ from comfybridge.template import Inputs
 from tests.contract import graphs
 from tests.contract.server import Prompt, eventually
 from tests.faults.frames import FrameFault
-from tests.faults.relay import Relay, Rule
+from tests.faults.relay import Relay
+from tests.faults.rules import Rule
 from tests.faults.server import Server, Simulated
 
 GRACE_S = 2.0

@@ -9,8 +9,9 @@ import pytest
 
 from comfybridge import client, events, jobs, transport, watch
 from tests.faults import crowds, table
+from tests.faults.broken_http import SHORT_S
 from tests.faults.play import Scenario, play
-from tests.faults.scenarios import SHORT_S, all_scenarios
+from tests.faults.scenarios import all_scenarios
 from tests.faults.server import Simulated
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="freezes processes and limits their files as Linux can")
