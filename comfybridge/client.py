@@ -33,6 +33,8 @@ _JUST_NOW_S = 1.0
 _SOCKET_REST_S = 30.0
 _LOOK_AFTER_S = 1.0
 _LOOKS_AFTER_LOSS = 3
+_AWAY_S = 30.0
+"""How long a server may refuse connections while it is restarted: then it can be asked again."""
 _LEAST_LOOK_S = 1.0
 """How long a look may take after the deadline: only it can tell a job that goes on from one that was never taken."""
 # What a proxy answers in ComfyUI's stead, or before it.
@@ -211,7 +213,8 @@ class Client:
     def _was_accepted(self, prompt_id: str, deadline: Deadline, lost: "_AnswerLost") -> bool:
         unanswered: Unavailable | None = None
         looking = deadline if deadline.remaining() > _LEAST_LOOK_S else Deadline(_LEAST_LOOK_S)
-        for _ in range(_LOOKS_AFTER_LOSS):
+        looks, back_by = 0, time.monotonic() + _AWAY_S
+        while looks < _LOOKS_AFTER_LOSS:
             # A moment for the server to come back, and for a prompt on its way to reach the queue.
             time.sleep(min(_LOOK_AFTER_S, deadline.remaining()))
             try:
@@ -223,9 +226,12 @@ class Client:
                 unanswered = exc
                 if lost.reception is _Reception.NO:
                     raise lost.error from exc
+                may_be_back = exc.refused and time.monotonic() < back_by and not deadline.has_passed()
+                looks += not may_be_back
                 continue
             if lost.reception is not _Reception.LATE:
                 return False
+            looks += 1
         raise Lost(
             f"The answer to the submission was lost, so it is unknown whether the job runs. {lost.error}",
             f"提交任务后与服务器失去联系，无法确定任务是否在运行。{lost.error.zh}",

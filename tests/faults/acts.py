@@ -14,7 +14,7 @@ _MOMENT_S = 0.3
 
 def restart_slowly(play: Play) -> None:
     play.kill()
-    play.later(3.0, play.come_back)
+    play.later(5.0, play.come_back)
 
 
 def refuse_for_a_moment(play: Play) -> None:

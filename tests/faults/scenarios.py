@@ -132,14 +132,15 @@ def _server() -> Iterator[Scenario]:
                 deadline_s=deadline_s,
                 is_fast=stage is not SUBMITTING or action is not acts.freeze,
             )
-    yield Scenario(
-        fault="The server is restarted, which takes 3 s",
-        stage=DOWNLOADING,
-        wanted=PICTURES,
-        before=_on("/view", acts.restart_slowly),
-        deadline_s=LONG_S,
-        is_fast=False,
-    )
+    for stage, method, path in ((SUBMITTING, "POST", "/prompt"), (DOWNLOADING, "GET", "/view")):
+        yield Scenario(
+            fault="The server is restarted, which takes 5 s",
+            stage=stage,
+            wanted=PICTURES,
+            before=_on(path, acts.restart_slowly, method=method),
+            deadline_s=LONG_S,
+            is_fast=False,
+        )
     yield _acted(BEFORE, "The server's disk is full", FAILED, lambda play: play.server.fill_disk())
     yield _acted(QUEUED, "The server's disk is full", FAILED, lambda play: play.server.fill_disk())
     yield _acted(RUNNING, "The server's disk is full", FAILED, lambda play: play.server.fill_disk())
