@@ -17,7 +17,7 @@ from comfybridge import advice
 from comfybridge.advice import Fault
 from comfybridge.connections import multipart
 from comfybridge.deadline import Deadline
-from comfybridge.errors import Failed, Lost, Unavailable
+from comfybridge.errors import Failed, FileGone, Lost, Unavailable
 from comfybridge.events import Events, Listener, NoSocketError
 from comfybridge.media import InputFile
 from comfybridge.messages import Output
@@ -34,6 +34,10 @@ _JUST_NOW_S = 1.0
 _SOCKET_REST_S = 30.0
 _LOOK_AFTER_S = 1.0
 _LOOKS_AFTER_LOSS = 3
+_AWAY_S = 30.0
+"""How long a server may refuse connections while it is restarted: then it can be asked again."""
+_LEAST_LOOK_S = 1.0
+"""How long a look may take after the deadline: only it can tell a job that goes on from one that was never taken."""
 # What a proxy answers in ComfyUI's stead, or before it.
 _PROXY_STATUSES = (429, 502, 503, 504)
 
@@ -191,10 +195,17 @@ class Client:
         """
         body = {"prompt": prompt, "prompt_id": prompt_id, "client_id": client_id, "extra_data": extra_data}
         data = json.dumps(body, ensure_ascii=False).encode()
+        if deadline.has_passed():
+            # Nobody would wait for it.
+            raise advice.unreachable(self.base_url, Fault.SILENT)
         for attempt in (1, 2):
             try:
                 posted = self._request("POST", "/prompt", deadline, data=data, accept=(400,), is_repeatable=False)
-                answer = self._parse("/prompt", posted)
+                try:
+                    answer = self._parse("/prompt", posted)
+                except Unavailable as exc:
+                    # Something between us and the server spoke in its stead, before or after it took the prompt.
+                    raise _AnswerLost(exc, _Reception.MAYBE) from exc
                 if posted.status == HTTPStatus.BAD_REQUEST:
                     return Refusal(answer)
                 if "prompt_id" not in answer:
@@ -211,21 +222,26 @@ class Client:
 
     def _was_accepted(self, prompt_id: str, deadline: Deadline, lost: "_AnswerLost") -> bool:
         unanswered: Unavailable | None = None
-        for _ in range(_LOOKS_AFTER_LOSS):
+        looking = deadline if deadline.remaining() > _LEAST_LOOK_S else Deadline(_LEAST_LOOK_S)
+        looks, back_by = 0, time.monotonic() + _AWAY_S
+        while looks < _LOOKS_AFTER_LOSS:
             # A moment for the server to come back, and for a prompt on its way to reach the queue.
             time.sleep(min(_LOOK_AFTER_S, deadline.remaining()))
             try:
                 # In this order: a prompt moves from the queue into the history, never back.
-                if self.is_queued(prompt_id, deadline) or self.history(prompt_id, deadline) is not None:
+                if self.is_queued(prompt_id, looking) or self.history(prompt_id, looking) is not None:
                     return True
                 unanswered = None
             except Unavailable as exc:
                 unanswered = exc
                 if lost.reception is _Reception.NO:
                     raise lost.error from exc
+                may_be_back = exc.refused and time.monotonic() < back_by and not deadline.has_passed()
+                looks += not may_be_back
                 continue
             if lost.reception is not _Reception.LATE:
                 return False
+            looks += 1
         raise Lost(
             f"The answer to the submission was lost, so it is unknown whether the job runs. {lost.error}",
             f"提交任务后与服务器失去联系，无法确定任务是否在运行。{lost.error.zh}",
@@ -278,7 +294,7 @@ class Client:
         """The bytes of one output; their length is checked, their kind is the caller's business."""
         answer = self._request("GET", f"/view?{view_query(output)}", deadline, accept=(HTTPStatus.NOT_FOUND,))
         if answer.status == HTTPStatus.NOT_FOUND:
-            raise Failed(
+            raise FileGone(
                 f"The file {output.filename} is no longer in ComfyUI's {output.type} folder. ComfyUI repeats what it"
                 " remembers: to have it made again, change a value such as filename_prefix.",
                 f"文件 {output.filename} 已不在 ComfyUI 的 {output.type} 文件夹中。ComfyUI 直接沿用了缓存："

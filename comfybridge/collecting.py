@@ -1,15 +1,18 @@
 """From submitted jobs to their files: follow them one after the other, find earlier ones, cancel them."""
 
+import dataclasses
 import logging
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Protocol
 
 from comfybridge import jobs
 from comfybridge.deadline import Deadline
-from comfybridge.errors import ComfyError, InvalidInput, OutOfMemory, TimedOut, Unavailable
+from comfybridge.errors import ComfyError, FileGone, InvalidInput, OutOfMemory, TimedOut, Unavailable
+from comfybridge.filling import Filled
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.media import InputFile, MediaType
 from comfybridge.messages import Succeeded
@@ -17,6 +20,12 @@ from comfybridge.pool import Pool
 from comfybridge.watch import Event
 
 logger = logging.getLogger(__name__)
+
+
+class Again(Protocol):
+    """Submits a job's graph once more to its server, after freeing its memory if need be; ``None`` if it cannot."""
+
+    def __call__(self, job: Job, filled: Filled, *, frees: bool) -> Job | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +41,12 @@ class Outcome:
 
 
 def collected(
-    submitted: Sequence[Job], deadline: Deadline, started: float, again: Callable[[Job], Job | None] | None
+    submitted: Sequence[Job], deadline: Deadline, started: float, again: Again | None
 ) -> Iterator[Event | OutputFile | Outcome]:
     """Follow jobs one after the other to their files.
 
-    ``again`` submits a job once more that ran out of memory. Jobs of others have none, and stay when one of them fails.
+    ``again`` submits a job once more that ran out of memory, or whose file is gone. Jobs of earlier calls have none,
+    and stay when one of them fails.
 
     Raises:
         ComfyError: one of its subclasses, for every end but ``succeeded``.
@@ -48,9 +58,7 @@ def collected(
         while waiting:
             job, done_by_it = yield from _finish(waiting[0], deadline, again)
             texts += done_by_it.texts
-            for output in done_by_it.outputs:
-                yield jobs.fetch(job, output, deadline)
-            done.append(job)
+            done.append((yield from _fetched(job, done_by_it, deadline, again)))
             waiting.pop(0)
     except TimedOut:
         raise
@@ -159,17 +167,43 @@ def recall(prompt_id: str, pool: Pool, deadline: Deadline) -> Job | None:
     return None
 
 
-def _finish(
-    job: Job, deadline: Deadline, again: Callable[[Job], Job | None] | None
-) -> Generator[Event, None, tuple[Job, Succeeded]]:
+def _finish(job: Job, deadline: Deadline, again: Again | None) -> Generator[Event, None, tuple[Job, Succeeded]]:
     """Follow the job to its outputs; after an out-of-memory, free the server's memory and try once more."""
     try:
         return job, (yield from jobs.follow(job, deadline))
     except OutOfMemory:
-        second = again(job) if again is not None else None
+        logger.warning("prompt %s ran out of memory: freeing and trying once more", job.prompt_id)
+        second = again(job, job.filled, frees=True) if again is not None else None
         if second is None:
             raise
     return second, (yield from jobs.follow(second, deadline))
+
+
+def _fetched(
+    job: Job, done: Succeeded, deadline: Deadline, again: Again | None
+) -> Generator[Event | OutputFile, None, Job]:
+    """Yield the files; where ComfyUI named one from its cache that is gone, have the rest saved once more."""
+    fetched = 0
+    for output in done.outputs:
+        try:
+            yield jobs.fetch(job, output, deadline)
+            fetched += 1
+        except FileGone:
+            anew = dataclasses.replace(job.filled, saves_anew=True)
+            can_differ = anew.saved_under("") != job.filled.saved_under("")
+            second = None
+            if again is not None and can_differ and output.node_id in done.cached:
+                logger.info("prompt %s: %s is gone, saving it anew", job.prompt_id, output.filename)
+                second = again(job, anew, frees=False)
+            if second is None:
+                raise
+            break
+    else:
+        return job
+    saved = yield from jobs.follow(second, deadline)
+    for output in saved.outputs[fetched:]:
+        yield jobs.fetch(second, output, deadline)
+    return second
 
 
 def _ended(following: Generator[Event, None, Succeeded]) -> Succeeded:

@@ -140,6 +140,11 @@ def whole(response: urllib3.BaseHTTPResponse, largest: int, piece: int = _PIECE)
     return bytes(received)
 
 
+def multipart(fields: Mapping[str, str | tuple[str, bytes, str]]) -> tuple[bytes, str]:
+    """A form's body and its content type; a file is ``(filename, data, mime)``."""
+    return urllib3.encode_multipart_formdata(fields)
+
+
 class _Arriving(io.RawIOBase):
     """What a socket receives, each wait cut to ``READ_S`` and to what is left of the time for everything."""
 
@@ -217,8 +222,3 @@ def _fault(exc: faults.HTTPError) -> Fault:
         case faults.LocationValueError():
             return Fault.MALFORMED
     return Fault.DROPPED
-
-
-def multipart(fields: Mapping[str, str | tuple[str, bytes, str]]) -> tuple[bytes, str]:
-    """A form's body and its content type; a file is ``(filename, data, mime)``."""
-    return urllib3.encode_multipart_formdata(fields)

@@ -35,6 +35,10 @@ class Failed(ComfyError):
     outcome = "failed"
 
 
+class FileGone(Failed):
+    """A file that the server says it saved is not there."""
+
+
 class OutOfMemory(Failed):
     """A node ran out of GPU memory; worth one more try after ``POST /free``."""
 

@@ -74,13 +74,15 @@ class Filled:
     model: str | None
     files: tuple[InputFile, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
+    saves_anew: bool = False
+    """A user's workflow, too, shall save under names that no earlier job had."""
 
     def saved_under(self, prompt_id: str) -> Prompt:
         """The graph to send: a template's saves get the ``prompt_id`` into their names.
 
         So none is ever answered from ComfyUI's cache with a file that is gone. A user's workflow names its own files.
         """
-        if self.template.is_users:
+        if self.template.is_users and not self.saves_anew:
             return self.prompt
         prefixes = {
             InputRef(node_id, "filename_prefix"): f"{prefix}_{prompt_id}"

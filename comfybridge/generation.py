@@ -52,10 +52,12 @@ def generate(
     started = time.monotonic()
     with contextlib.ExitStack() as listening:
         waiting = submit(source, inputs, pool, deadline=deadline, extra_data=extra_data, listening=listening, key=key)
+
+        def again(job: Job, filled: Filled, *, frees: bool) -> Job | None:
+            return _again(job, filled, deadline, extra_data, listening, frees=frees)
+
         try:
-            yield from collecting.collected(
-                waiting, deadline, started, lambda job: _again(job, deadline, extra_data, listening)
-            )
+            yield from collecting.collected(waiting, deadline, started, again)
         except TimedOut as exc:
             if keeps_on:
                 raise
@@ -212,11 +214,19 @@ def _queue(
     return tuple(queued)
 
 
-def _again(job: Job, deadline: Deadline, extra_data: Mapping[str, Any], listening: contextlib.ExitStack) -> Job | None:
-    logger.warning("prompt %s ran out of memory: freeing and trying once more", job.prompt_id)
+def _again(
+    job: Job,
+    filled: Filled,
+    deadline: Deadline,
+    extra_data: Mapping[str, Any],
+    listening: contextlib.ExitStack,
+    *,
+    frees: bool,
+) -> Job | None:
     try:
-        job.client.free(deadline)
-        return jobs.queue(job.client, job.filled, {}, deadline, extra_data, listening)
+        if frees:
+            job.client.free(deadline)
+        return jobs.queue(job.client, filled, {}, deadline, extra_data, listening)
     except (Unavailable, Rejected) as exc:
         logger.warning("prompt %s: no second try: %s", job.prompt_id, exc)
         return None

@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 _WAKE_EVERY_S = 2.0
 _TAKE_BACK_S = 2.0
 _FETCH_ATTEMPTS, _FETCH_PAUSE_S = 3, 0.25
+_AWAY_S = 30.0
+"""How long a server may refuse connections while it is restarted: what it saved is there afterwards."""
 _LONGEST_CAUSE = 500
 
 
@@ -176,6 +178,10 @@ def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
             if watch.is_gone(refused=exc.refused):
                 raise _lost(str(exc), exc.zh) from exc
             continue
+        except Failed:
+            # No verdict on the job, but an answer that nobody can use: the job would go on for no one.
+            cancel([job])
+            raise
         if isinstance(found, Succeeded):
             return _outputs(found)
         if isinstance(found, (NodeFailed, Interrupted)):
@@ -201,28 +207,32 @@ def _outputs(entry: Succeeded) -> Succeeded:
             "ComfyUI finished without an output: the workflow saved no picture.",
             "ComfyUI 已执行完毕，但没有输出：工作流没有保存任何图像。",
         )
-    return Succeeded(saved(entry.outputs), entry.texts)
+    return Succeeded(saved(entry.outputs), entry.texts, entry.cached)
 
 
 def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
     """Fetch one file and look whether it is what its name says.
 
     Raises:
-        Failed: the file is gone, or something else.
+        FileGone: it is not there any more.
+        Failed: it is something else.
         TimedOut: the deadline passed; the file can still be collected.
         Unavailable: the server does not answer any more.
     """
-    for attempt in range(1, _FETCH_ATTEMPTS + 1):
+    attempt, back_by = 1, time.monotonic() + _AWAY_S
+    while True:
         try:
             data = job.client.view(output, deadline)
             break
         except Unavailable as exc:
             if deadline.has_passed():
                 raise _timed_out(job, deadline) from exc
-            if attempt == _FETCH_ATTEMPTS:
+            may_be_back = exc.refused and time.monotonic() < back_by
+            if attempt >= _FETCH_ATTEMPTS and not may_be_back:
                 exc.about(job.prompt_id, job.client.base_url)
                 raise
-            time.sleep(min(_FETCH_PAUSE_S * 2**attempt, deadline.remaining()))
+            time.sleep(min(_FETCH_PAUSE_S * 2 ** min(attempt, _FETCH_ATTEMPTS), deadline.remaining()))
+            attempt += 1
         except ComfyError as exc:
             exc.about(job.prompt_id, job.client.base_url)
             raise
@@ -250,7 +260,7 @@ def cancel(jobs: Sequence[Job]) -> None:
 def _take_back(client: Client, prompt_id: str, deadline: Deadline) -> None:
     try:
         client.cancel(prompt_id, deadline)
-    except Unavailable as exc:
+    except ComfyError as exc:
         logger.warning("prompt %s could not be cancelled: %s", prompt_id, exc)
 
 

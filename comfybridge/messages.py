@@ -89,10 +89,14 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The files and the texts of a finished prompt, in the order of the graph's nodes."""
+    """The files and the texts of a finished prompt, in the order of the graph's nodes.
+
+    ``cached`` are the nodes that ComfyUI did not run: their files are those of an earlier prompt.
+    """
 
     outputs: tuple[Output, ...]
     texts: tuple[str, ...] = ()
+    cached: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ def read_history(entry: Mapping[str, Any]) -> HistoryEntry:
     status = entry.get("status") or {}
     if status.get("status_str") != "error":
         nodes = _in_order(entry)
-        return Succeeded(tuple(_outputs(nodes)), tuple(_texts(nodes)))
+        return Succeeded(tuple(_outputs(nodes)), tuple(_texts(nodes)), _cached(status))
     for name, data in reversed(status.get("messages") or []):
         if name == "execution_error":
             return NodeFailed(
@@ -151,6 +155,13 @@ def _in_order(entry: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
     order = {node_id: position for position, node_id in enumerate(graph)}
     in_order = sorted(outputs, key=lambda node_id: order.get(node_id, len(order)))
     return [(node_id, outputs[node_id] or {}) for node_id in in_order]
+
+
+def _cached(status: Mapping[str, Any]) -> frozenset[str]:
+    for name, data in status.get("messages") or []:
+        if name == "execution_cached":
+            return frozenset(data.get("nodes") or ())
+    return frozenset()
 
 
 def _outputs(nodes: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterable[Output]:

@@ -11,12 +11,13 @@ from comfybridge.connections import (
     answer,
     certificates,
     connections,
+    multipart,
     proxy_for,
     whole,
 )
 from comfybridge.deadline import Deadline
 
-__all__ = ["Answer", "NoAnswerError", "TooLargeError", "Transport"]
+__all__ = ["Answer", "NoAnswerError", "TooLargeError", "Transport", "multipart"]
 
 LARGEST_ANSWER = 512 * 1024 * 1024
 

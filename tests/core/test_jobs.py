@@ -8,7 +8,7 @@ import pytest
 from comfybridge import events, jobs, library, watch
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
-from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, Rejected, TimedOut, Unavailable
+from comfybridge.errors import Cancelled, ComfyError, Failed, FileGone, Lost, Rejected, TimedOut, Unavailable
 from comfybridge.filling import Filled
 from comfybridge.jobs import Job
 from comfybridge.library import Pasted
@@ -225,6 +225,33 @@ class TestSuccess:
         first, second = make(client, name=Pasted(SD15), seed=5), make(client, name=Pasted(SD15), seed=5)
 
         assert [file.data for file in first.files] == [file.data for file in second.files]
+        assert len(comfyui.history) == 2
+
+    def test_cached_picture_that_is_gone_is_saved_once_more(self, comfyui: Simulator, client: Client) -> None:
+        prompt = graph()
+        prompt["1"]["inputs"]["batch_size"] = 2
+        first = make(client, name=Pasted(prompt), positive=None)
+        (comfyui.folder / "output" / first.files[1].output.filename).unlink()
+
+        second = make(client, name=Pasted(prompt), positive=None)
+
+        kept, saved = second.files
+        assert kept.output == first.files[0].output
+        assert saved.data == (comfyui.folder / "output" / saved.output.filename).read_bytes()
+        assert second.outcome is not None
+        (job,) = second.outcome.jobs
+        assert saved.output.filename == f"x_{job.prompt_id}_00002_.png"
+        assert saved.filename == "x_00002_.png"
+        assert len(comfyui.history) == 3
+
+    def test_cached_picture_that_nobody_can_save_again_is_a_failure(self, comfyui: Simulator, client: Client) -> None:
+        prompt = {"1": graph()["1"], "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}
+        first = make(client, name=Pasted(prompt), positive=None)
+        (comfyui.folder / "temp" / first.files[0].output.filename).unlink()
+
+        with pytest.raises(FileGone, match="is no longer in ComfyUI's temp folder"):
+            make(client, name=Pasted(prompt), positive=None)
+
         assert len(comfyui.history) == 2
 
     def test_template_saves_anew_what_was_saved_before(self, comfyui: Simulator, client: Client) -> None:

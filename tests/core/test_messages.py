@@ -153,21 +153,31 @@ class TestHistory:
 
         assert entry == Succeeded((Output("9", "lab_00001_.png", "", "output"),))
 
-    def test_cached_run_names_the_old_file(self) -> None:
-        assert read_history(HISTORIES["cached"]) == Succeeded((Output("9", "s02_00001_.png", "", "output"),))
+    def test_cached_run_names_the_old_file_and_the_nodes_that_did_not_run(self) -> None:
+        entry = read_history(HISTORIES["cached"])
+
+        assert isinstance(entry, Succeeded)
+        assert entry.outputs == (Output("9", "s02_00001_.png", "", "output"),)
+        assert "9" in entry.cached
+        assert entry.cached == HISTORIES["cached"]["prompt"][2].keys()
 
     def test_batch_keeps_order_and_subfolder(self) -> None:
-        assert read_history(HISTORIES["batch of three"]) == Succeeded(
-            (
-                Output("9", "batch_00001_.png", "s03sub", "output"),
-                Output("9", "batch_00002_.png", "s03sub", "output"),
-                Output("9", "batch_00003_.png", "s03sub", "output"),
-            )
+        entry = read_history(HISTORIES["batch of three"])
+
+        assert isinstance(entry, Succeeded)
+        assert entry.outputs == (
+            Output("9", "batch_00001_.png", "s03sub", "output"),
+            Output("9", "batch_00002_.png", "s03sub", "output"),
+            Output("9", "batch_00003_.png", "s03sub", "output"),
         )
+        assert "9" not in entry.cached
 
     @pytest.mark.parametrize("name", ["cached without client_id", "websocket image only"])
     def test_success_without_a_file_is_an_empty_success(self, name: str) -> None:
-        assert read_history(HISTORIES[name]) == Succeeded(())
+        entry = read_history(HISTORIES[name])
+
+        assert isinstance(entry, Succeeded)
+        assert (entry.outputs, entry.texts) == ((), ())
 
     def test_texts_that_nodes_show_are_read(self) -> None:
         assert read_history(HISTORIES["text only"]) == Succeeded((), ("hello text",))
@@ -231,7 +241,10 @@ class TestHistory:
         )
 
     def test_flag_beside_the_files_is_no_file(self) -> None:
-        assert read_history(HISTORIES["animated webp"]) == Succeeded((Output("2", "aw_00001_.webp", "", "output"),))
+        entry = read_history(HISTORIES["animated webp"])
+
+        assert isinstance(entry, Succeeded)
+        assert entry.outputs == (Output("2", "aw_00001_.webp", "", "output"),)
 
     def test_null_output_of_a_cached_node_is_no_file(self) -> None:
         entry = {"prompt": [0, "p", {"9": {}}], "outputs": {"9": None}, "status": {"status_str": "success"}}
