@@ -93,13 +93,14 @@ def ambiguous(name: str, saved: Sequence[str]) -> InvalidInput:
 
 
 def unknown(name: str, known: Sequence[str], saved: Sequence[str] = ()) -> InvalidInput:
-    """Say that neither a template nor a workflow saved on the server has this name: the nearest ones, or all."""
+    """Say that neither a template nor a workflow saved on the server has this name: the nearest ones first."""
     names = [AUTO, *known]
     shown = _shown(name)
     if near := difflib.get_close_matches(name, [*names, *saved], n=3):
         return InvalidInput(
-            f"There is no template and no saved workflow '{shown}'. Did you mean {' or '.join(near)}?",
-            f"没有名为“{shown}”的模板或已保存的工作流。是否指 {' 或 '.join(near)}？",
+            f"There is no template and no saved workflow '{shown}'. Did you mean {' or '.join(near)}?"
+            f" Templates: {', '.join(names)}.",
+            f"没有名为“{shown}”的模板或已保存的工作流。是否指 {' 或 '.join(near)}？模板有：{'、'.join(names)}。",
         )
     english = f"There is no template '{shown}'. Choose one of: {', '.join(names)}."
     chinese = f"没有名为“{shown}”的模板。可选：{'、'.join(names)}。"
