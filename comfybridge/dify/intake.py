@@ -39,7 +39,7 @@ def attached(values: Mapping[str, Any]) -> Attached | None:
 
 
 def files(call: Call, pool: Pool, deadline: Deadline) -> tuple[InputFile, ...]:
-    """Everything that the call gives for a graph to load: attached files, then addresses, then an earlier picture.
+    """Everything that the call gives for a graph to load: an earlier picture, then attached files, then addresses, masks last.
 
     Raises:
         InvalidInput: something cannot be had, or is no picture, video or sound.
@@ -48,10 +48,10 @@ def files(call: Call, pool: Pool, deadline: Deadline) -> tuple[InputFile, ...]:
 
 
 def _files(call: Call, pool: Pool, deadline: Deadline) -> Iterator[InputFile]:
-    yield from _attached("images", call.attachments, deadline)
-    yield from _downloaded(call.image_urls, deadline)
     if call.from_prompt_id:
         yield collecting.earlier_picture(call.from_prompt_id, pool, deadline)
+    yield from _attached("images", call.attachments, deadline)
+    yield from _downloaded(call.image_urls, deadline)
     # Masks last, as graphs take them.
     yield from _attached("mask", call.masks, deadline)
     yield from _downloaded(call.mask_urls, deadline)

@@ -130,6 +130,21 @@ def test_picture_of_an_earlier_call_is_the_input(run_workflow: Call, text2image:
     assert image(answer).size == (128, 128)
 
 
+def test_earlier_picture_comes_before_attached_ones(
+    run_workflow: Call, text2image: Call, dify_files: DifyFiles
+) -> None:
+    first = text2image(prompt="a fox", template="sd15", size="custom", width=64, height=64)
+    graph = json.loads(SCALED) | {
+        "4": node("LoadImage", "Second", image="other.png"),
+        "5": node("SaveImage", images=["4", 0], filename_prefix="second"),
+    }
+    file = dify_files.offer(png(), "a.png", "image/png")
+
+    answer = run_workflow(workflow=json.dumps(graph), from_prompt_id=first.variables["prompt_id"], images=[file])
+
+    assert [Image.open(BytesIO(each.data)).size for each in answer.files] == [(128, 128), (40, 30)]
+
+
 def test_dify_files_by_address_once_dify_has_named_the_host(run_workflow: Call, dify_files: DifyFiles) -> None:
     file = dify_files.offer(png(), "a.png", "image/png")
     run_workflow(workflow=SCALED, images=file)
