@@ -39,7 +39,7 @@ def attached(values: Mapping[str, Any]) -> Attached | None:
 
 
 def files(call: Call, pool: Pool, deadline: Deadline) -> tuple[InputFile, ...]:
-    """Everything that the call gives for a graph to load: an earlier picture, then attached files, then addresses, masks last.
+    """Everything that the call gives for a graph to load: an earlier picture, attached files, addresses, masks last.
 
     Raises:
         InvalidInput: something cannot be had, or is no picture, video or sound.
