@@ -7,7 +7,7 @@ the YAML are hints to its user interface only. So every default and limit is app
 import json
 import math
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from comfybridge.convert import read_saved
 from comfybridge.errors import InvalidInput
 from comfybridge.library import Named, Pasted, Source
 from comfybridge.media import InputFile
+from comfybridge.moderation import NONE, BlockedWords
 from comfybridge.template import AUTO, MAX_SEED, Inputs
 from comfybridge.workflow import Lora
 
@@ -44,6 +45,8 @@ SERVERLESS_TIMEOUT_MAX_S = 270
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _RANDOM_SEEDS = ("random", "-1")
 _PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
+# C0 controls but for tab, line feed and carriage return; halves of characters.
+_UNTYPED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 _LORA = re.compile(r"<lora:([^<>]*)>", re.IGNORECASE)
 
 
@@ -53,6 +56,7 @@ class Limits:
 
     max_prompt_length: int
     serverless: bool
+    blocked_words: BlockedWords = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,13 @@ class Call:
     attachments: tuple[Any, ...] = ()
     image_urls: tuple[str, ...] = ()
     from_prompt_id: str = ""
+    moderation_model: Mapping[str, Any] | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that the caller says in words."""
+        said = (self.inputs.positive, self.inputs.negative, *_texts(self.inputs.values))
+        return tuple(text for text in said if text and text.strip())
 
     def with_files(self, files: tuple[InputFile, ...]) -> Self:
         return replace(self, inputs=replace(self.inputs, files=files)) if files else self
@@ -111,6 +122,7 @@ def text2image(values: Mapping[str, Any], limits: Limits) -> Call:
     return Call(
         source=Named(_text(values, "template").strip() or AUTO),
         inputs=inputs,
+        moderation_model=_moderation_model(values),
         **_answering(values, limits),
         **_repeating(values),
     )
@@ -130,14 +142,22 @@ def run_workflow(values: Mapping[str, Any], limits: Limits, *, attached: Attache
         seed=_seed(values),
         values=_named_values(values),
     )
+    source = _workflow(values, attached)
+    for text in _texts(inputs.values):
+        _check_text("values", text, limits)
+    if isinstance(source, Pasted) and limits.blocked_words:
+        # A workflow that comes with the call has texts of its own.
+        for text in _texts(source.saved):
+            _check_text("workflow", text, limits)
     pictures = values.get("images")
     listed = pictures if isinstance(pictures, list | tuple) else [pictures]
     return Call(
-        source=_workflow(values, attached),
+        source=source,
         inputs=inputs,
         attachments=tuple(file for file in listed if file not in (None, "")),
         image_urls=tuple(filter(None, re.split(r"[\s,，]+", _text(values, "image_url")))),
         from_prompt_id=_text(values, "from_prompt_id").strip(),
+        moderation_model=_moderation_model(values),
         **_answering(values, limits),
         **_repeating(values),
     )
@@ -186,10 +206,27 @@ def _repeating(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"idempotency_key": key, "keeps_on": after == "keep"}
 
 
+def _moderation_model(values: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What Dify's selector gives: a mapping with ``provider`` and ``model``."""
+    value = values.get("moderation_model")
+    if not value:
+        return None
+    model = value if isinstance(value, Mapping) else {}
+    if isinstance(value, Mapping) and not any(model.get(name) for name in ("provider", "model")):
+        return None
+    if not all(isinstance(model.get(name), str) and model[name] for name in ("provider", "model")):
+        # Whoever meant to check the prompts shall not think that they are.
+        raise InvalidInput(
+            "moderation_model names no model: choose one, or clear the field.",
+            "moderation_model 未指定模型：请选择一个模型，或清空该项。",
+        )
+    return model
+
+
 def _prompts(values: Mapping[str, Any], limits: Limits) -> tuple[str, str]:
     prompt, negative = _text(values, "prompt"), _text(values, "negative_prompt")
     for name, text in (("prompt", prompt), ("negative_prompt", negative)):
-        _check_prompt(name, text, limits.max_prompt_length)
+        _check_prompt(name, text, limits)
     return prompt, negative
 
 
@@ -260,14 +297,45 @@ def _text(values: Mapping[str, Any], name: str) -> str:
     return "" if value is None else str(value)
 
 
-def _check_prompt(name: str, text: str, longest: int) -> None:
+def _check_prompt(name: str, text: str, limits: Limits) -> None:
+    longest = limits.max_prompt_length
     if len(text) > longest:
         raise InvalidInput(
             f"{name} has {len(text)} characters, the limit is {longest}: shorten it.",
             f"{name} 有 {len(text)} 个字符，上限为 {longest}：请缩短。",
         )
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidInput(f"{name} holds half a character (a lone surrogate).", f"{name} 包含不完整的字符。")
+    _check_text(name, text, limits)
+
+
+def _check_text(name: str, text: str, limits: Limits) -> None:
+    """Refuse what nobody types, and what the operator blocks."""
+    if found := _UNTYPED.search(text):
+        if found[0] >= "\ud800":
+            raise InvalidInput(f"{name} holds half a character (a lone surrogate).", f"{name} 包含不完整的字符。")
+        place, code = found.start() + 1, f"U+{ord(found[0]):04X}"
+        raise InvalidInput(
+            f"{name} holds a control character ({code}, character {place}): take it out.",
+            f"{name} 的第 {place} 个字符是控制字符（{code}）：请删除。",
+        )
+    if (word := limits.blocked_words.find(text)) is not None:
+        shown = _shown(" ".join(word.split()))
+        raise InvalidInput(
+            f"{name} holds a word that the operator of this app blocks: {shown}. Say it without.",
+            f"{name} 包含本应用管理员屏蔽的词语：{shown}。请修改后重试。",
+        )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value as JSON has them."""
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for each in value.values():
+                yield from _texts(each)
+        case list() | tuple():
+            for each in value:
+                yield from _texts(each)
 
 
 def _number(values: Mapping[str, Any], name: str, limits: tuple[float, float]) -> float | None:
