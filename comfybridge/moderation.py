@@ -137,13 +137,16 @@ class BlockedWords:
         if _Kind.SPACELESS in row.kinds[start:end]:
             # 暖色，情侣: what ends one phrase and begins the next is no word, unless one of them is nothing else.
             return widest < _Gap.PHRASE or max(before, after) >= _Gap.SIGNS
+        if set(row.kinds[start:end]) == {_Kind.DIGIT}:
+            # 6.4 and 6:4 are other numbers than 64.
+            return widest is _Gap.NONE
         if widest < _Gap.SPACE:
             return True
         # The "but t" of "but T-shirts" is two parts of two words.
         if min(before, after) < _Gap.SPACE:
             return False
         is_phrase = self._words[row.letters[start:end]] > 1
-        return is_phrase or not all(piece in _ORDINARY or piece.isdigit() for piece in row.pieces(start, end))
+        return is_phrase or not _ORDINARY.issuperset(row.pieces(start, end))
 
 
 NONE = BlockedWords()
