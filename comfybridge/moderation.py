@@ -236,7 +236,7 @@ def _folded(character: str) -> tuple[str, _Kind]:
 def _gap(character: str, following: str) -> _Gap:
     if character == " ":
         return _Gap.SPACE
-    # A dot inside "f.u.c.k" ends nothing.
+    # A dot inside "g.o.r.e" ends nothing.
     ends_here = character in ".．" and (not following or following.isspace())
     if ends_here or character in _ENDS_OF_PHRASES:
         return _Gap.PHRASE
