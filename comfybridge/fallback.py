@@ -124,7 +124,7 @@ def _pictures(service: Fallback, inputs: Inputs, deadline: Deadline, most_pixels
         # Some services know only one format and refuse to be asked for any; both are read.
         body.pop("response_format", None)
         answer = _asked(service, body, deadline)
-    if answer.status != HTTPStatus.OK:
+    if not HTTPStatus.OK <= answer.status < HTTPStatus.MULTIPLE_CHOICES:
         raise _refusal(service, answer)
     return [_picture(service, entry, number, deadline) for number, entry in enumerate(_entries(answer.body), start=1)]
 
@@ -195,7 +195,9 @@ def _entries(body: bytes) -> list[Mapping[str, Any]]:
 def _picture(service: Fallback, entry: Mapping[str, Any], number: int, deadline: Deadline) -> Picture:
     try:
         if entry.get("b64_json"):
-            data = base64.b64decode(str(entry["b64_json"]), validate=True)
+            # Some write it as a data URL, or in lines.
+            encoded = "".join(str(entry["b64_json"]).rpartition(",")[2].split())
+            data = base64.b64decode(encoded, validate=True)
         else:
             # Whoever serves it on its own address is trusted with that, private or not.
             data = download(str(entry.get("url")), deadline, trusted_hosts=(urlsplit(service.url).netloc,)).data

@@ -1,5 +1,6 @@
 """Pictures from an Images API, over real sockets."""
 
+import base64
 import logging
 from collections.abc import Iterator
 from typing import Any
@@ -73,6 +74,12 @@ class TestPictures:
         ]
         assert isinstance(drawn, Drawn)
         assert drawn.model == "m"
+
+    def test_data_url_in_lines_is_read(self, service: ImagesService) -> None:
+        encoded = base64.encodebytes(png()).decode()
+        service.says(201, {"data": [{"b64_json": f"data:image/png;base64,{encoded}"}]})
+
+        assert draw(service)[0] == Picture("picture-1.png", "image/png", png())
 
     def test_prompt_is_sent_as_it_is_and_the_key_as_a_header(self, service: ImagesService) -> None:
         draw(service, positive=' 一只"猫" \n🦊 ')

@@ -96,6 +96,24 @@ class TestModerationModel:
         assert (failure.outcome, failure.prompt_id) == ("failed", None)
         assert "omni-moderation-latest could not check the prompt, so nothing was drawn" in failure.english
 
+    @pytest.mark.usefixtures("untouched")
+    def test_model_that_does_not_answer_in_time_lets_nothing_pass(self, fails: Fails, daemon: PluginDaemon) -> None:
+        def silent(_request: Mapping[str, Any]) -> Mapping[str, Any]:
+            for _ in range(100):
+                if "could not be asked" in daemon.transcript.rpartition(marker)[2]:
+                    return {"result": False}
+                threading.Event().wait(0.1)
+            raise AssertionError("it still waits")
+
+        marker = daemon.transcript[-200:]
+        daemon.reverse["moderation"] = silent
+        try:
+            failure = fails(prompt="a fox", timeout=1, moderation_model=MODEL)
+        finally:
+            del daemon.reverse["moderation"]
+
+        assert "could not check the prompt" in failure.english
+
     def test_values_of_a_workflow_are_checked_too(
         self, daemon: PluginDaemon, comfyui: Simulator, moderates: Moderates
     ) -> None:
@@ -271,8 +289,12 @@ class TestFallback:
 
     @pytest.mark.parametrize(
         ("tool", "parameters"),
-        [("text2image", {"wait": False}), ("run_workflow", {"workflow": "sd15"})],
-        ids=["nobody waits", "run_workflow"],
+        [
+            ("text2image", {"wait": False}),
+            ("text2image", {"idempotency_key": "k"}),
+            ("run_workflow", {"workflow": "sd15"}),
+        ],
+        ids=["nobody waits", "may be there already", "run_workflow"],
     )
     def test_other_calls_have_no_fallback(
         self, daemon: PluginDaemon, service: ImagesService, down: str, tool: str, parameters: dict[str, Any]
