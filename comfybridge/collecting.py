@@ -60,17 +60,27 @@ def collected(
             texts += done_by_it.texts
             done.append((yield from _fetched(job, done_by_it, deadline, again)))
             waiting.pop(0)
-    except TimedOut:
-        raise
-    except ComfyError:
-        if again is not None:
+    except ComfyError as exc:
+        _log(waiting[0], exc.prompt_id, exc.outcome, started)
+        if again is not None and not isinstance(exc, TimedOut):
             jobs.cancel(waiting[1:])
         raise
     seconds = time.monotonic() - started
     yield Outcome(tuple(done), seconds, texts)
     # Now that everything is handed over, since a line to Dify's daemon takes its time.
     for job in done:
-        logger.info("prompt %s succeeded at %s in %.1f s", job.prompt_id, job.client.base_url, seconds)
+        _log(job, job.prompt_id, "succeeded", started)
+
+
+def _log(job: Job, prompt_id: str | None, outcome: str, started: float) -> None:
+    logger.info(
+        "prompt %s %s at %s, template %s, %.1f s",
+        prompt_id or job.prompt_id,
+        outcome,
+        job.client.base_url,
+        job.filled.template.name,
+        time.monotonic() - started,
+    )
 
 
 def collect(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> Iterator[Event | OutputFile | Outcome]:

@@ -5,6 +5,7 @@ the environment (proxies, certificates) is asked where connections are made.
 """
 
 import io
+import math
 import os
 import socket
 import time
@@ -59,14 +60,16 @@ def proxy_for(url: str) -> str:
     return select_proxy(url, get_environ_proxies(url)) or ""
 
 
-def connections(proxy: str) -> Connections:
+def connections(proxy: str, *, is_patient: bool = False) -> Connections:
     """Connections straight to whatever is asked, or through a proxy when one is given.
+
+    Patient ones bear any silence within the time for the whole answer.
 
     Raises:
         NoAnswerError: the proxy is of a kind that needs more packages, such as socks5.
     """
     if not proxy:
-        return _punctual(Connections(maxsize=_KEPT_CONNECTIONS, **_authorities()))
+        return _punctual(Connections(maxsize=_KEPT_CONNECTIONS, **_authorities()), is_patient=is_patient)
     # As requests reads it: 127.0.0.1:7890 is an HTTP proxy, and a user name in the address is for the proxy.
     proxy = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call]  # requests leaves it unannotated
     headers = HTTPAdapter().proxy_headers(proxy)
@@ -74,7 +77,7 @@ def connections(proxy: str) -> Connections:
         manager = urllib3.ProxyManager(proxy, maxsize=_KEPT_CONNECTIONS, proxy_headers=headers, **_authorities())
     except faults.ProxySchemeUnknown as exc:
         raise NoAnswerError(Fault.PROXY) from exc
-    return _punctual(manager)
+    return _punctual(manager, is_patient=is_patient)
 
 
 def connection_to(address: str, scheme: str, host: str, port: int) -> ConnectionsToOne:
@@ -146,10 +149,11 @@ def multipart(fields: Mapping[str, str | tuple[str, bytes, str]]) -> tuple[bytes
 
 
 class _Arriving(io.RawIOBase):
-    """What a socket receives, each wait cut to ``READ_S`` and to what is left of the time for everything."""
+    """What a socket receives, each wait cut to ``read_s`` and to what is left of the time for everything."""
 
-    def __init__(self, arriving: io.RawIOBase, receiver: socket.socket) -> None:
+    def __init__(self, arriving: io.RawIOBase, receiver: socket.socket, read_s: float) -> None:
         super().__init__()
+        self._read_s = read_s
         self._arriving = arriving
         self._receiver = receiver
         self._end = time.monotonic() + (receiver.gettimeout() or READ_S)
@@ -161,7 +165,7 @@ class _Arriving(io.RawIOBase):
         left = self._end - time.monotonic()
         if left <= 0:
             raise TimeoutError
-        self._receiver.settimeout(min(READ_S, left))
+        self._receiver.settimeout(min(self._read_s, left))
         return cast("int | None", self._arriving.readinto(buffer))
 
     def close(self) -> None:
@@ -172,9 +176,15 @@ class _Arriving(io.RawIOBase):
 class _Response(HTTPResponse):
     """Arrives whole within the timeout that its socket has at the start; http.client gives every byte that long."""
 
+    read_s = READ_S
+
     def __init__(self, sock: socket.socket, *args: Any, **kwargs: Any) -> None:
         super().__init__(sock, *args, **kwargs)
-        self.fp = io.BufferedReader(_Arriving(self.fp.detach(), sock))
+        self.fp = io.BufferedReader(_Arriving(self.fp.detach(), sock, self.read_s))
+
+
+class _PatientResponse(_Response):
+    read_s = math.inf
 
 
 class _HTTPConnection(connection.HTTPConnection):
@@ -185,6 +195,14 @@ class _HTTPSConnection(connection.HTTPSConnection):
     response_class = _Response
 
 
+class _PatientHTTPConnection(connection.HTTPConnection):
+    response_class = _PatientResponse
+
+
+class _PatientHTTPSConnection(connection.HTTPSConnection):
+    response_class = _PatientResponse
+
+
 class _HTTPPool(urllib3.HTTPConnectionPool):
     ConnectionCls = _HTTPConnection
 
@@ -193,8 +211,17 @@ class _HTTPSPool(urllib3.HTTPSConnectionPool):
     ConnectionCls = _HTTPSConnection
 
 
-def _punctual(manager: Connections) -> Connections:
-    manager.pool_classes_by_scheme = {"http": _HTTPPool, "https": _HTTPSPool}
+class _PatientHTTPPool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _PatientHTTPConnection
+
+
+class _PatientHTTPSPool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _PatientHTTPSConnection
+
+
+def _punctual(manager: Connections, *, is_patient: bool) -> Connections:
+    pools = (_PatientHTTPPool, _PatientHTTPSPool) if is_patient else (_HTTPPool, _HTTPSPool)
+    manager.pool_classes_by_scheme = dict(zip(("http", "https"), pools, strict=True))
     return manager
 
 

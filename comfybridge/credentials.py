@@ -1,13 +1,16 @@
 """What an operator types into Dify's credential form, as values. Pure; no secret is ever in an error's text."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from comfybridge import moderation
 from comfybridge.errors import InvalidInput
+from comfybridge.moderation import BlockedWords
 
 MAX_PROMPT_LENGTH = 8000
 """Characters; what the credential ``max_prompt_length`` says when it is empty."""
@@ -18,15 +21,42 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _SEPARATOR = re.compile(r"\s\|(?:\s|$)|[\r\n]")
 
 
+_SIZE = re.compile(r"(\d{2,5})\s*[xX×*]\s*(\d{2,5})")
+_MEGA = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """A service with OpenAI's Images API. ``sizes`` are what its model paints; ``None`` where nobody said so.
+
+    Of none at all, no size is asked for. ``repr`` shows no secret.
+    """
+
+    url: str
+    api_key: str | None
+    model: str
+    sizes: tuple[tuple[int, int], ...] | None
+
+    def __repr__(self) -> str:
+        return f"Fallback(url={self.url!r}, model={self.model!r})"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Addresses without a trailing slash; ``headers`` hold the Bearer token too. ``repr`` shows no secret."""
+    """Addresses without a trailing slash; ``headers`` hold the Bearer token too. ``repr`` shows no secret.
+
+    ``max_pixels`` and ``max_jobs_per_user`` are ``None`` where there is no limit.
+    """
 
     base_urls: tuple[str, ...]
     headers: tuple[tuple[str, str], ...]
     image_base_url: str | None
     comfy_org_api_key: str | None
     max_prompt_length: int
+    blocked_words: BlockedWords
+    max_pixels: int | None
+    max_jobs_per_user: int | None
+    fallback: Fallback | None
 
     def __repr__(self) -> str:
         return f"Credentials(base_urls={self.base_urls})"
@@ -59,6 +89,10 @@ def read(values: Mapping[str, Any]) -> Credentials:
         image_base_url=_address("image_base_url", image_base_url) if image_base_url else None,
         comfy_org_api_key=_text(values, "comfy_org_api_key") or None,
         max_prompt_length=_length(_text(values, "max_prompt_length")),
+        blocked_words=moderation.blocked_words(_text(values, "blocked_words")),
+        max_pixels=_pixels(_text(values, "max_pixels")),
+        max_jobs_per_user=_jobs(_text(values, "max_jobs_per_user")),
+        fallback=_fallback(values),
     )
 
 
@@ -67,7 +101,7 @@ def _text(values: Mapping[str, Any], name: str) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _address(name: str, typed: str) -> str:
+def _address(name: str, typed: str, example: str = "http://192.168.1.5:8188") -> str:
     address = typed.strip()
     try:
         parts = urlsplit(address)
@@ -75,27 +109,30 @@ def _address(name: str, typed: str) -> str:
         # As it will be looked up: no empty label, none above 63 characters; a bare IPv6 address passes as it is.
         host = (parts.hostname or "").encode("idna").decode()
     except ValueError:
-        raise _bad_address(name, "is not an address", "不是有效的地址") from None
+        raise _bad_address(name, example, "is not an address", "不是有效的地址") from None
     if parts.scheme not in ("http", "https") or "://" not in address:
-        raise _bad_address(name, "must begin with http:// or https://", "必须以 http:// 或 https:// 开头")
+        raise _bad_address(name, example, "must begin with http:// or https://", "必须以 http:// 或 https:// 开头")
     if parts.username is not None or parts.password is not None:
         raise _bad_address(
             name,
+            example,
             "must not hold a user name or password: put them into headers (Authorization: Basic …) or api_key",
             "不能包含用户名或密码：请填写到 headers（Authorization: Basic …）或 api_key 中",
         )
     if not _HOST.fullmatch(host) or not has_port or not address.isprintable() or " " in address:
-        raise _bad_address(name, "has no usable host name or port", "缺少有效的主机名或端口")
+        raise _bad_address(name, example, "has no usable host name or port", "缺少有效的主机名或端口")
     if "?" in address or "#" in address:
-        raise _bad_address(name, "must end with the path: take out what follows ? or #", "不能包含 ? 或 # 之后的内容")
+        raise _bad_address(
+            name, example, "must end with the path: take out what follows ? or #", "不能包含 ? 或 # 之后的内容"
+        )
     return f"{parts.scheme}{address[len(parts.scheme) :]}".rstrip("/")
 
 
-def _bad_address(name: str, english: str, chinese: str) -> InvalidInput:
+def _bad_address(name: str, example: str, english: str, chinese: str) -> InvalidInput:
     # The address itself is left out: it may hold a password.
     return InvalidInput(
-        f"{name} {english}. Write it like http://192.168.1.5:8188.",
-        f"{name} {chinese}。格式示例：http://192.168.1.5:8188。",
+        f"{name} {english}. Write it like {example}.",
+        f"{name} {chinese}。格式示例：{example}。",
     )
 
 
@@ -141,13 +178,77 @@ def _refuse_unsendable(name: str, value: str) -> None:
 def _length(text: str) -> int:
     if not text:
         return MAX_PROMPT_LENGTH
-    try:
-        length = int(float(text))
-    except (ValueError, OverflowError):
-        length = 0
+    length = int(_number(text))
     if length < 1:
         raise InvalidInput(
             "max_prompt_length must be a number of characters from 1 up; leave it empty for 8000.",
             "max_prompt_length 必须是不小于 1 的字符数；留空则为 8000。",
         )
     return length
+
+
+def _pixels(text: str) -> int | None:
+    if not text:
+        return None
+    pixels = round(_number(text) * _MEGA)
+    if pixels < 1:
+        raise InvalidInput(
+            "max_pixels must be a number of megapixels above 0, such as 4; leave it empty for no limit.",
+            "max_pixels 必须是大于 0 的百万像素数，例如 4；留空则不限制。",
+        )
+    return pixels
+
+
+def _jobs(text: str) -> int | None:
+    if not text:
+        return None
+    jobs = int(_number(text))
+    if jobs < 1:
+        raise InvalidInput(
+            "max_jobs_per_user must be a whole number from 1 up; leave it empty for no limit.",
+            "max_jobs_per_user 必须是不小于 1 的整数；留空则不限制。",
+        )
+    return jobs
+
+
+def _number(text: str) -> float:
+    """The number; 0, which none of the fields may be, for what is none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return 0
+    return number if math.isfinite(number) else 0
+
+
+def _fallback(values: Mapping[str, Any]) -> Fallback | None:
+    url, model = _text(values, "fallback_url"), _text(values, "fallback_model")
+    key, sizes = _text(values, "fallback_api_key"), _text(values, "fallback_sizes")
+    if not url and not model:
+        # A key that is left behind does nothing.
+        return None
+    if not url or not model:
+        raise InvalidInput(
+            "fallback_url and fallback_model go together: fill in both, or neither.",
+            "fallback_url 和 fallback_model 必须同时填写，或都留空。",
+        )
+    _refuse_unsendable("fallback_api_key", key)
+    return Fallback(
+        url=_address("fallback_url", url, "https://api.openai.com/v1"),
+        api_key=key or None,
+        model=model,
+        sizes=_sizes(sizes),
+    )
+
+
+def _sizes(text: str) -> tuple[tuple[int, int], ...] | None:
+    if not text:
+        return None
+    if text.lower() == "none":
+        return ()
+    found = [_SIZE.fullmatch(part.strip()) for part in re.split(r"[,，;；\n]", text) if part.strip()]
+    if not found or not all(found):
+        raise InvalidInput(
+            "fallback_sizes must be sizes such as 1024x1024, 1536x1024, or none; leave it empty for the usual ones.",
+            "fallback_sizes 应为尺寸列表，例如 1024x1024, 1536x1024，或 none；留空则使用常见尺寸。",
+        )
+    return tuple((int(size[1]), int(size[2])) for size in found if size)

@@ -70,7 +70,8 @@ class Lost(ComfyError):
 class Unavailable(ComfyError):
     """No server took the job: unreachable, not a ComfyUI, or it does not let us in.
 
-    ``refused`` tells that no connection came about, so that the server certainly saw nothing of the request.
+    ``refused`` tells that no connection came about, so that the server certainly saw nothing of the request, and
+    ``took_some`` that it had taken others of the same call before, which were taken back as far as that was possible.
     """
 
     outcome = "failed"
@@ -78,6 +79,11 @@ class Unavailable(ComfyError):
     def __init__(self, en: str, zh: str, *, server: str, refused: bool = False) -> None:
         super().__init__(en, zh, server=server)
         self.refused = refused
+        self.took_some = False
+
+
+class NoServer(Unavailable):
+    """Every server was asked, and none took, refused or knows anything of the call."""
 
 
 class InvalidInput(ComfyError):

@@ -63,7 +63,7 @@ class Filled:
 
     ``seed`` is ``None`` when the graph has none, ``files`` have to be on the server before it can run. ``notes`` tell,
     in English and Chinese, which of the caller's values the graph has no place for, and which files the server has
-    under another folder.
+    under another folder. ``pixels`` are those that the graph begins with, its whole batch, where it says so.
     """
 
     prompt: Prompt
@@ -72,6 +72,7 @@ class Filled:
     width: int | None
     height: int | None
     model: str | None
+    pixels: int | None = None
     files: tuple[InputFile, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
     saves_anew: bool = False
@@ -130,6 +131,7 @@ def fill(template: Template, inputs: Inputs, definitions: Definitions) -> tuple[
                 width=_value(repaired.prompt, roles["width"]),
                 height=_value(repaired.prompt, roles["height"]),
                 model=_value(repaired.prompt, roles["model"]),
+                pixels=_pixels(repaired.prompt, roles),
                 files=tuple(dict.fromkeys(placed.files.values())),
                 notes=(*notes, *dropped, *repaired.notes),
             )
@@ -268,6 +270,19 @@ def _on_grid(template: Template, side: int | None) -> int | None:
 def _value(prompt: Prompt, refs: Sequence[InputRef]) -> Any:
     """The value that the first of the inputs holds; ``None`` when the role was not found, or its node was left out."""
     return prompt[refs[0].node_id]["inputs"][refs[0].input] if refs and refs[0].node_id in prompt else None
+
+
+def _pixels(prompt: Prompt, roles: Roles) -> int | None:
+    """Width by height by batch, the largest of each where the graph has several."""
+    sides = [_numbers(prompt, roles[role]) for role in ("width", "height")]
+    if not all(sides):
+        return None
+    return math.prod(map(max, sides)) * max(_numbers(prompt, roles["batch"]), default=1)
+
+
+def _numbers(prompt: Prompt, refs: Sequence[InputRef]) -> list[int]:
+    values = (_value(prompt, (ref,)) for ref in refs)
+    return [int(value) for value in values if isinstance(value, int | float)]
 
 
 def _found(what_en: str, what_zh: str, wanted: str, names: Sequence[str]) -> str:

@@ -5,14 +5,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
-from comfybridge import choosing, collecting, filling, jobs, preflight
+from comfybridge import ceiling, choosing, collecting, filling, jobs, preflight
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
-from comfybridge.errors import ComfyError, InvalidInput, Rejected, TimedOut, Unavailable
+from comfybridge.errors import ComfyError, InvalidInput, NoServer, Rejected, TimedOut, Unavailable
+from comfybridge.fallback import Drawn, Picture
 from comfybridge.filling import Filled, Inputs
 from comfybridge.idempotency import MOST_ATTEMPTS, Key
 from comfybridge.jobs import Job, OutputFile
@@ -23,6 +24,9 @@ from comfybridge.watch import Event
 from comfybridge.workflow import Definitions
 
 logger = logging.getLogger(__name__)
+
+Instead: TypeAlias = Callable[[NoServer], Iterator[Picture | Drawn]]
+"""What makes the pictures where no server took the call; where it cannot, it raises what it was given, or says more."""
 
 COMFY_ORG_KEY = "api_key_comfy_org"
 """Where in ``extra_data`` the nodes of paid services look for their key (ComfyUI's ``execution.py``)."""
@@ -41,17 +45,35 @@ def generate(
     extra_data: Mapping[str, Any],
     key: Key | None = None,
     keeps_on: bool = True,
-) -> Iterator[Event | OutputFile | Outcome]:
+    most_pixels: int | None = None,
+    instead: Instead | None = None,
+) -> Iterator[Event | OutputFile | Outcome | Picture | Drawn]:
     """Make pictures: events while it waits, then each picture as it is fetched, then the Outcome.
 
     With a ``key`` a repeated call gets the job of the first one. ``keeps_on`` says whether a job that is late goes on.
+    Where no server took anything of it, the pictures come from ``instead``.
 
     Raises:
         ComfyError: one of its subclasses, for every end but ``succeeded``.
     """
     started = time.monotonic()
     with contextlib.ExitStack() as listening:
-        waiting = submit(source, inputs, pool, deadline=deadline, extra_data=extra_data, listening=listening, key=key)
+        try:
+            waiting = submit(
+                source,
+                inputs,
+                pool,
+                deadline=deadline,
+                extra_data=extra_data,
+                listening=listening,
+                key=key,
+                most_pixels=most_pixels,
+            )
+        except NoServer as exc:
+            if instead is None:
+                raise
+            yield from instead(exc)
+            return
 
         def again(job: Job, filled: Filled, *, frees: bool) -> Job | None:
             return _again(job, filled, deadline, extra_data, listening, frees=frees)
@@ -74,6 +96,7 @@ def submit(
     extra_data: Mapping[str, Any],
     listening: contextlib.ExitStack | None = None,
     key: Key | None = None,
+    most_pixels: int | None = None,
 ) -> tuple[Job, ...]:
     """Queue the source's prompts on the first server that takes them; all of them, or none.
 
@@ -81,12 +104,15 @@ def submit(
     whose job waits, runs or has succeeded, that one is returned and nothing is queued.
 
     Raises:
-        InvalidInput: the caller's values cannot be used.
+        InvalidInput: the caller's values cannot be used, or ask for more than ``most_pixels``.
         Rejected: a server refused the graph, or lacks what it needs.
-        Unavailable: no server took it.
+        NoServer: no server can be reached or used.
+        Unavailable: no server took it, and one of them knows of it.
     """
     if key is None:
-        return _submit(source, inputs, pool, deadline, extra_data, listening, lambda _run, _runs: (None, {}))
+        return _submit(
+            source, inputs, pool, deadline, extra_data, listening, lambda _run, _runs: (None, {}), most_pixels
+        )
     with _alone(key, deadline):
         joined, attempt = _joined(key, pool, deadline)
         if joined is not None:
@@ -95,7 +121,7 @@ def submit(
         def named(run: int, runs: int) -> tuple[str, dict[str, Any]]:
             return key.prompt_id(run, attempt), {"wishes": key.wishes, "runs": runs}
 
-        return _submit(source, inputs, pool, deadline, extra_data, listening, named)
+        return _submit(source, inputs, pool, deadline, extra_data, listening, named, most_pixels)
 
 
 @contextlib.contextmanager
@@ -147,16 +173,25 @@ def _submit(
     extra_data: Mapping[str, Any],
     listening: contextlib.ExitStack | None,
     named: Callable[[int, int], tuple[str | None, dict[str, Any]]],
+    most_pixels: int | None,
 ) -> tuple[Job, ...]:
-    first: ComfyError | None = None
-    for client in pool.candidates(deadline):
-        try:
-            filled, definitions = prepare(client, source, inputs, deadline, extra_data)
-            return _queue(client, filled, definitions, deadline, extra_data, listening, named)
-        except (InvalidInput, Rejected, Unavailable) as exc:
-            # What the first, best server says is what people should read.
-            first = first or exc
-    assert first is not None  # noqa: S101  # a pool has a server
+    refusals: list[ComfyError] = []
+    try:
+        for client in pool.candidates(deadline):
+            try:
+                filled, definitions = prepare(client, source, inputs, deadline, extra_data)
+                ceiling.check(filled, most_pixels)
+                return _queue(client, filled, definitions, deadline, extra_data, listening, named)
+            except (InvalidInput, Rejected, Unavailable) as exc:
+                refusals.append(exc)
+    except Unavailable as exc:
+        refusals.append(exc)
+    # What the first, best server says is what people should read.
+    first = refusals[0]
+    if isinstance(first, Unavailable) and all(
+        isinstance(refusal, Unavailable) and not refusal.took_some for refusal in refusals
+    ):
+        raise NoServer(str(first), first.zh, server=first.server or "", refused=first.refused) from first
     raise first
 
 
@@ -208,8 +243,10 @@ def _queue(
             queued.append(
                 jobs.queue(client, graph, definitions, deadline, extra_data, listening, prompt_id=prompt_id, sent=sent)
             )
-    except ComfyError:
+    except ComfyError as exc:
         jobs.cancel(queued)
+        if isinstance(exc, Unavailable):
+            exc.took_some = bool(queued)
         raise
     return tuple(queued)
 

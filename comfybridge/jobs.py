@@ -154,17 +154,21 @@ def follow(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
     try:
         return (yield from _wait(job, deadline))
     except ComfyError as exc:
-        logger.info("prompt %s ended: %s", job.prompt_id, exc.outcome)
         exc.about(job.prompt_id, job.client.base_url)
         raise
 
 
 def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
     watch = Watch(looked=time.monotonic())
+    is_known_to_run = job.is_running
     while True:
         due = watch.due(hears=job.listener.hears)
         frame = job.listener.wait(min(_WAKE_EVERY_S, due - time.monotonic(), deadline.remaining()))
-        if frame is not None and (event := watch.hear(frame, time.monotonic())) is not None:
+        event = watch.hear(frame, time.monotonic()) if frame is not None else None
+        if watch.has_started and not is_known_to_run:
+            is_known_to_run = True
+            logger.info("prompt %s started at %s", job.prompt_id, job.client.base_url)
+        if event is not None:
             yield event
         if deadline.has_passed():
             raise _timed_out(job, deadline)

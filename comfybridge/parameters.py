@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -12,6 +12,7 @@ from comfybridge.errors import InvalidInput
 from comfybridge.filling import Inputs
 from comfybridge.library import Named, Pasted, Source
 from comfybridge.media import InputFile
+from comfybridge.moderation import NONE, BlockedWords
 from comfybridge.template import AUTO
 
 OUTPUTS = ("image", "markdown", "both")
@@ -24,6 +25,8 @@ SERVERLESS_TIMEOUT_MAX_S = 270
 
 # How language models wrap what they write down.
 _FENCE = re.compile(r"```\w*\s(.*?)\s*```", re.DOTALL)
+# C0 controls but for tab, line feed and carriage return; halves of characters.
+_UNTYPED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,7 @@ class Limits:
 
     max_prompt_length: int
     serverless: bool
+    blocked_words: BlockedWords = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,13 @@ class Call:
     image_urls: tuple[str, ...] = ()
     mask_urls: tuple[str, ...] = ()
     from_prompt_id: str = ""
+    moderation_model: Mapping[str, Any] | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Everything that the caller says in words."""
+        said = (self.inputs.positive, self.inputs.negative, *_texts(self.inputs.values))
+        return tuple(text for text in said if text and text.strip())
 
     def with_files(self, files: tuple[InputFile, ...]) -> Self:
         return replace(self, inputs=replace(self.inputs, files=files)) if files else self
@@ -89,6 +100,7 @@ def text2image(values: Mapping[str, Any], limits: Limits) -> Call:
     return Call(
         source=Named(reading.text(values, "template").strip() or AUTO),
         inputs=inputs,
+        moderation_model=_moderation_model(values),
         **_answering(values, limits),
         **_repeating(values),
     )
@@ -108,10 +120,18 @@ def run_workflow(values: Mapping[str, Any], limits: Limits, *, attached: Attache
         seed=reading.seed(values),
         values=reading.named_values(values),
     )
+    source = _workflow(values, attached)
+    for text in _texts(inputs.values):
+        _check_text("values", text, limits)
+    if isinstance(source, Pasted) and limits.blocked_words:
+        # A workflow that comes with the call has texts of its own.
+        for text in _texts(source.saved):
+            _check_text("workflow", text, limits)
     return Call(
-        source=_workflow(values, attached),
+        source=source,
         inputs=inputs,
         **_given_pictures(values, "images"),
+        moderation_model=_moderation_model(values),
         **_answering(values, limits),
         **_repeating(values),
     )
@@ -203,7 +223,7 @@ def _of_task(
         if number is not None:
             own[name] = number
     if lyrics := reading.text(values, "lyrics"):
-        reading.check_prompt("lyrics", lyrics, limits.max_prompt_length)
+        _check_prompt("lyrics", lyrics, limits)
         own["lyrics"] = lyrics
     sized: dict[str, Any] = {}
     if size is not None and (any(values.get(side) for side in ("size", "width", "height")) or size):
@@ -225,6 +245,7 @@ def _of_task(
     return Call(
         source=Named(reading.text(values, "template").strip() or AUTO, task),
         inputs=inputs,
+        moderation_model=_moderation_model(values),
         **(_given_pictures(values, pictures) if pictures else {}),
         **_answering(values, limits),
         **_repeating(values),
@@ -279,10 +300,27 @@ def _repeating(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"idempotency_key": key, "keeps_on": after == "keep"}
 
 
+def _moderation_model(values: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What Dify's selector gives: a mapping with ``provider`` and ``model``."""
+    value = values.get("moderation_model")
+    if not value:
+        return None
+    model = value if isinstance(value, Mapping) else {}
+    if isinstance(value, Mapping) and not any(model.get(name) for name in ("provider", "model")):
+        return None
+    if not all(isinstance(model.get(name), str) and model[name] for name in ("provider", "model")):
+        # Whoever meant to check the prompts shall not think that they are.
+        raise InvalidInput(
+            "moderation_model names no model: choose one, or clear the field.",
+            "moderation_model 未指定模型：请选择一个模型，或清空该项。",
+        )
+    return model
+
+
 def _prompts(values: Mapping[str, Any], limits: Limits) -> tuple[str, str]:
     prompt, negative = reading.text(values, "prompt"), reading.text(values, "negative_prompt")
     for name, text in (("prompt", prompt), ("negative_prompt", negative)):
-        reading.check_prompt(name, text, limits.max_prompt_length)
+        _check_prompt(name, text, limits)
     return prompt, negative
 
 
@@ -322,3 +360,44 @@ def _workflow(values: Mapping[str, Any], attached: Attached | None) -> Source:
             "workflow 为空：请填写模板名、ComfyUI 中保存的工作流名，或粘贴工作流 JSON。",
         )
     return Named(text)
+
+
+def _check_prompt(name: str, text: str, limits: Limits) -> None:
+    longest = limits.max_prompt_length
+    if len(text) > longest:
+        raise InvalidInput(
+            f"{name} has {len(text)} characters, the limit is {longest}: shorten it.",
+            f"{name} 有 {len(text)} 个字符，上限为 {longest}：请缩短。",
+        )
+    _check_text(name, text, limits)
+
+
+def _check_text(name: str, text: str, limits: Limits) -> None:
+    """Refuse what nobody types, and what the operator blocks."""
+    if found := _UNTYPED.search(text):
+        if found[0] >= "\ud800":
+            raise InvalidInput(f"{name} holds half a character (a lone surrogate).", f"{name} 包含不完整的字符。")
+        place, code = found.start() + 1, f"U+{ord(found[0]):04X}"
+        raise InvalidInput(
+            f"{name} holds a control character ({code}, character {place}): take it out.",
+            f"{name} 的第 {place} 个字符是控制字符（{code}）：请删除。",
+        )
+    if (word := limits.blocked_words.find(text)) is not None:
+        shown = reading.shown(" ".join(word.split()))
+        raise InvalidInput(
+            f"{name} holds a word that the operator of this app blocks: {shown}. Say it without.",
+            f"{name} 包含本应用管理员屏蔽的词语：{shown}。请修改后重试。",
+        )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in a value as JSON has them."""
+    match value:
+        case str():
+            yield value
+        case Mapping():
+            for each in value.values():
+                yield from _texts(each)
+        case list() | tuple():
+            for each in value:
+                yield from _texts(each)

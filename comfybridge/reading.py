@@ -61,16 +61,6 @@ def text(values: Mapping[str, Any], name: str) -> str:
     return "" if value is None else str(value)
 
 
-def check_prompt(name: str, text: str, longest: int) -> None:
-    if len(text) > longest:
-        raise InvalidInput(
-            f"{name} has {len(text)} characters, the limit is {longest}: shorten it.",
-            f"{name} 有 {len(text)} 个字符，上限为 {longest}：请缩短。",
-        )
-    if any("\ud800" <= character <= "\udfff" for character in text):
-        raise InvalidInput(f"{name} holds half a character (a lone surrogate).", f"{name} 包含不完整的字符。")
-
-
 def number(values: Mapping[str, Any], name: str, limits: tuple[float, float]) -> float | None:
     """``None`` for ``""``, ``None`` and a missing parameter."""
     value = values.get(name)

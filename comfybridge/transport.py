@@ -39,13 +39,13 @@ class Transport:
     Redirects are not followed: whoever is behind them was not configured, and would get the headers.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
+    def __init__(self, base_url: str, headers: Mapping[str, str], *, is_patient: bool = False) -> None:
         self.base_url = base_url
         self.certificates = certificates()
         self._headers = {**_ALWAYS, **headers}
         self._pool: Connections | None
         try:
-            self._pool = connections(proxy_for(base_url))
+            self._pool = connections(proxy_for(base_url), is_patient=is_patient)
         except NoAnswerError:
             # No request can be sent; the first one says so.
             self._pool = None

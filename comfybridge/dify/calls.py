@@ -13,14 +13,16 @@ from dify_plugin.config.logger_format import plugin_logger_handler
 from dify_plugin.entities.tool import ToolInvokeMessage
 from dify_plugin.errors.tool import ToolProviderCredentialValidationError
 
-from comfybridge import advice, collecting, credentials, generation, idempotency, parameters
+from comfybridge import advice, collecting, credentials, fallback, generation, idempotency, parameters
+from comfybridge.allowance import Allowance
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.credentials import Credentials
 from comfybridge.deadline import Deadline
-from comfybridge.dify import answers, intake
+from comfybridge.dify import answers, intake, moderating
 from comfybridge.dify.delivery import LONGEST_ANSWER, Delivery, ProgressText, facts, machine_data
-from comfybridge.errors import ComfyError, TimedOut
+from comfybridge.errors import ComfyError, TimedOut, Unavailable
+from comfybridge.fallback import Drawn, Picture
 from comfybridge.idempotency import Key
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.messages import Interrupted, NodeFailed, Progress
@@ -37,6 +39,9 @@ _VALIDATION_S = 20.0
 _STANDING_S = 10.0
 _INFO_S = 30.0
 _POOLS = 32
+_ALLOWANCE = Allowance()
+_TRY_LATER = "The image service is busy or cannot be reached right now. Please try again in a few minutes."
+_TRY_LATER_ZH = "图片服务繁忙或暂时无法访问，请几分钟后再试。"
 _STANDING_ZH = {
     "queued": "任务仍在排队，请稍后再次调用 get_result。",
     "running": "任务仍在运行，请稍后再次调用 get_result。",
@@ -68,7 +73,7 @@ def text2image(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMess
     Raises:
         ComfyError: every end but success; ``str()`` is ``outcome=… prompt_id=…``, then a sentence in either language.
     """
-    yield from _call(tool, lambda limits: parameters.text2image(values, limits))
+    yield from _call(tool, lambda limits: parameters.text2image(values, limits), has_fallback=True)
 
 
 def image2image(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMessage]:
@@ -174,36 +179,69 @@ def _status(stopped: Sequence[tuple[Job, bool]]) -> str:
 
 def _limits(read: Credentials) -> Limits:
     serverless = os.environ.get("INSTALL_METHOD", "").lower() == "serverless"
-    return Limits(max_prompt_length=read.max_prompt_length, serverless=serverless)
+    return Limits(max_prompt_length=read.max_prompt_length, serverless=serverless, blocked_words=read.blocked_words)
 
 
-def _call(tool: Tool, read_call: Callable[[Limits], Call]) -> Iterator[ToolInvokeMessage]:
+def _call(
+    tool: Tool, read_call: Callable[[Limits], Call], *, has_fallback: bool = False
+) -> Iterator[ToolInvokeMessage]:
     with _reported():
         read = credentials.read(tool.runtime.credentials)
         call = read_call(_limits(read))
         deadline = Deadline(call.timeout_s)
         pool = _pool(read)
-        call = call.with_files(intake.files(call, pool, deadline))
-        key = _key(tool, call)
-        if call.wait:
-            steps = generation.generate(
-                call.source,
-                call.inputs,
-                pool,
-                deadline=deadline,
-                extra_data=_extra_data(read),
-                key=key,
-                keeps_on=call.keeps_on,
-            )
-            yield from _handed_over(tool, steps, call.output, read, progress=call.progress)
-        else:
-            jobs = generation.submit(
-                call.source, call.inputs, pool, deadline=deadline, extra_data=_extra_data(read), key=key
-            )
-            known = facts(jobs, "queued")
-            seed = f", seed {known['seed']}" if "seed" in known else ""
-            yield tool.create_text_message(f"Queued in ComfyUI as {known['prompt_id']}{seed}.")
-            yield from machine_data(tool, known)
+        with _ALLOWANCE.place(_user(tool), read.max_jobs_per_user, lambda ids: _is_underway(ids, pool)) as leave:
+            moderating.check(tool, call, deadline)
+            call = call.with_files(intake.files(call, pool, deadline))
+            key = _key(tool, call)
+            if call.wait:
+                steps = generation.generate(
+                    call.source,
+                    call.inputs,
+                    pool,
+                    deadline=deadline,
+                    extra_data=_extra_data(read),
+                    key=key,
+                    keeps_on=call.keeps_on,
+                    most_pixels=read.max_pixels,
+                    instead=_instead(call, read, deadline) if has_fallback else None,
+                )
+                yield from _handed_over(tool, steps, call.output, read, progress=call.progress)
+            else:
+                jobs = generation.submit(
+                    call.source,
+                    call.inputs,
+                    pool,
+                    deadline=deadline,
+                    extra_data=_extra_data(read),
+                    key=key,
+                    most_pixels=read.max_pixels,
+                )
+                leave(job.prompt_id for job in jobs)
+                known = facts(jobs, "queued")
+                seed = f", seed {known['seed']}" if "seed" in known else ""
+                yield tool.create_text_message(f"Queued in ComfyUI as {known['prompt_id']}{seed}.")
+                yield from machine_data(tool, known)
+
+
+def _user(tool: Tool) -> str:
+    """Who calls, as far as Dify tells; all whom it does not tell are one."""
+    return tool.runtime.user_id or ""
+
+
+def _is_underway(prompt_ids: tuple[str, ...], pool: Pool) -> bool:
+    try:
+        return collecting.standing(prompt_ids, pool, Deadline(_STANDING_S)) is not None
+    except Unavailable:
+        # A server that is away holds up nobody: if it is the only one, there is no job to be had anyway.
+        return False
+
+
+def _instead(call: Call, read: Credentials, deadline: Deadline) -> generation.Instead | None:
+    service = read.fallback
+    if service is None:
+        return None
+    return lambda cause: fallback.draw(service, call.inputs, deadline, most_pixels=read.max_pixels, cause=cause)
 
 
 def _key(tool: Tool, call: Call) -> Key | None:
@@ -213,17 +251,24 @@ def _key(tool: Tool, call: Call) -> Key | None:
 
 
 def _handed_over(
-    tool: Tool, steps: Iterator[Event | OutputFile | Outcome], output: str, read: Credentials, *, progress: bool
+    tool: Tool,
+    steps: Iterator[Event | OutputFile | Outcome | Picture | Drawn],
+    output: str,
+    read: Credentials,
+    *,
+    progress: bool,
 ) -> Iterator[ToolInvokeMessage]:
     """Dify's messages for what a job yields."""
     said = ProgressText()
     delivery = Delivery(tool, output, read.image_base_url)
     for step in steps:
         match step:
-            case OutputFile():
+            case OutputFile() | Picture():
                 yield from delivery.hand_over(step, LONGEST_ANSWER - said.written)
             case Outcome():
                 yield from delivery.summary(step, LONGEST_ANSWER - said.written)
+            case Drawn():
+                yield from delivery.drawn(step, LONGEST_ANSWER - said.written)
             case Waiting() | Progress():
                 if progress and (text := said.of(step)):
                     yield tool.create_stream_variable_message("progress", text)
@@ -254,5 +299,10 @@ def _reported() -> Iterator[None]:
     try:
         yield
     except ComfyError as exc:
-        exc.args = (f"outcome={exc.outcome} prompt_id={exc.prompt_id or '-'}\n{exc}\n{exc.zh}",)
+        english, chinese = str(exc), exc.zh
+        if isinstance(exc, Unavailable):
+            # Whoever chats reads the first sentence; the cause is for the one who runs the servers.
+            logger.warning("%s", exc.__cause__ if isinstance(exc.__cause__, Unavailable) else exc)
+            english, chinese = f"{_TRY_LATER} ({english})", f"{_TRY_LATER_ZH}（{chinese}）"
+        exc.args = (f"outcome={exc.outcome} prompt_id={exc.prompt_id or '-'}\n{english}\n{chinese}",)
         raise

@@ -5,7 +5,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +14,7 @@ from dify_plugin.entities.tool import ToolInvokeMessage
 
 from comfybridge.client import view_query
 from comfybridge.collecting import Outcome
+from comfybridge.fallback import Drawn, Picture
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.media import image_size
 from comfybridge.messages import Progress
@@ -45,7 +46,7 @@ class Delivery:
         self.urls: list[str] = []
         self.notes: dict[str, None] = {}
 
-    def hand_over(self, file: OutputFile, room: int) -> Iterator[ToolInvokeMessage]:
+    def hand_over(self, file: OutputFile | Picture, room: int) -> Iterator[ToolInvokeMessage]:
         """Yield the file as a blob, or keep its link for the text; as a blob too where there is no link.
 
         ``room`` is how many bytes the whole answer may have.
@@ -57,7 +58,8 @@ class Delivery:
         if url is not None:
             # What is no picture is a link that can be opened.
             link = f"{'!' if file.mime.startswith('image/') else ''}[{file.filename}]({url})"
-            used = _size(facts((file.job,), "succeeded")) + _LONGEST_LINE + sum(len(kept) + 1 for kept in self.links)
+            known = facts((file.job,), "succeeded") if isinstance(file, OutputFile) else {}
+            used = _size(known) + _LONGEST_LINE + sum(len(kept) + 1 for kept in self.links)
             if used + len(link.encode()) <= room:
                 self.urls.append(url)
                 self.links.append(link)
@@ -69,33 +71,48 @@ class Delivery:
 
     def summary(self, outcome: Outcome, room: int) -> Iterator[ToolInvokeMessage]:
         """The end of a call that succeeded: what was made, in one line, the links, what nodes said, the facts."""
-        known = facts(outcome.jobs, "succeeded") | {"seconds": round(outcome.seconds, 2)}
+        told = dict.fromkeys(note for job in outcome.jobs for note in job.filled.notes)
+        known = facts(outcome.jobs, "succeeded") | {"seconds": round(outcome.seconds, 2), "made_by": "comfyui"}
+        yield from self._told(known, told, outcome.texts, room)
+
+    def drawn(self, drawn: Drawn, room: int) -> Iterator[ToolInvokeMessage]:
+        """The end of a call whose pictures another service made."""
+        known = {"status": "succeeded", "seconds": round(drawn.seconds, 2), "made_by": drawn.model}
+        told = (
+            f"ComfyUI could not be reached: {drawn.model} drew this instead",
+            f"无法连接 ComfyUI，已改由 {drawn.model} 生成",
+        )
+        yield from self._told(known, [told], (), room)
+
+    def _told(
+        self, known: dict[str, Any], told: Iterable[tuple[str, str]], texts: Sequence[str], room: int
+    ) -> Iterator[ToolInvokeMessage]:
         if self._size is not None:
             known |= zip(("width", "height"), self._size, strict=True)
-        told = dict.fromkeys(note for job in outcome.jobs for note in job.filled.notes)
         line = self._line(known)
         room -= _size(known) + len(line.encode()) + sum(len(link.encode()) + 1 for link in self.links)
         for note in (*self.notes, *(f"{english.rstrip('.')} / {chinese.rstrip('。')}." for english, chinese in told)):
             if len(note.encode()) < room:
                 line += f" {note}"
                 room -= len(note.encode()) + 1
-        said = "\n".join(outcome.texts)
+        said = "\n".join(texts)
         said_shortly = said.encode()[: max(0, min(room, _LONGEST_TEXTS))].decode(errors="ignore")
         yield self._tool.create_text_message("\n".join(filter(None, (line, *self.links, said_shortly))))
         yield from machine_data(self._tool, known)
         if self.links and len(json.dumps(self.urls)) + len("image_urls") <= room:
             yield self._tool.create_variable_message("image_urls", self.urls)
         if said:
-            yield self._tool.create_variable_message("texts", list(outcome.texts))
+            yield self._tool.create_variable_message("texts", list(texts))
 
     def _line(self, known: Mapping[str, Any]) -> str:
         made = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in self._kinds.items()) or "Done"
         size = f", {known['width']}×{known['height']}" if "width" in known and "height" in known else ""
         seed = f", seed {known['seed']}" if "seed" in known else ""
-        return f"{made}{size}{seed}, {known.get('template') or known.get('workflow')}, {known['seconds']:.1f} s."
+        by = known.get("template") or known.get("workflow") or known["made_by"]
+        return f"{made}{size}{seed}, {by}, {known['seconds']:.1f} s."
 
-    def _url(self, file: OutputFile) -> str | None:
-        if self._image_base_url is not None:
+    def _url(self, file: OutputFile | Picture) -> str | None:
+        if self._image_base_url is not None and isinstance(file, OutputFile):
             return f"{self._image_base_url}/view?{view_query(file.output)}"
         try:
             stored = self._tool.session.file.upload(

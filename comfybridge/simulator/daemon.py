@@ -66,9 +66,9 @@ class _End:
 class PluginDaemon:
     """One plugin process; a context manager that ends it for certain.
 
-    Calls may run at once from many threads. ``reverse`` maps the types of reverse calls (``upload_file``, ``storage``,
-    …) to handlers; a type without one is refused, as Dify does without the permission. As in Dify, nobody answers the
-    reverse calls of a call that its caller has abandoned.
+    Calls may run at once from many threads. ``reverse`` maps the types of reverse calls (``upload_file``,
+    ``moderation``, …) to handlers; a type without one is refused, as Dify does without the permission. As in Dify,
+    nobody answers the reverse calls of a call that its caller has abandoned.
     """
 
     def __init__(

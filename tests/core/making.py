@@ -8,6 +8,7 @@ from comfybridge import generation, library
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
+from comfybridge.fallback import Drawn, Picture
 from comfybridge.filling import Inputs
 from comfybridge.jobs import OutputFile
 from comfybridge.library import Named, Source
@@ -29,7 +30,7 @@ class Made:
 
 def generate(
     clients: Client | Sequence[Client], *, name: str | Source = "sd15", timeout_s: float = 20, **inputs: Any
-) -> Generator[Event | OutputFile | Outcome, None, None]:
+) -> Generator[Event | OutputFile | Outcome | Picture | Drawn, None, None]:
     pool = Pool([clients] if isinstance(clients, Client) else clients)
     small = {"width": 64, "height": 64, "steps": 2} if isinstance(name, str) else {}
     source = Named(name) if isinstance(name, str) else name
@@ -37,7 +38,7 @@ def generate(
     yield from generation.generate(source, chosen, pool, deadline=Deadline(timeout_s), extra_data={})
 
 
-def sort(items: Iterable[Event | OutputFile | Outcome]) -> Made:
+def sort(items: Iterable[Event | OutputFile | Outcome | Picture | Drawn]) -> Made:
     made = Made()
     for item in items:
         match item:
@@ -45,6 +46,8 @@ def sort(items: Iterable[Event | OutputFile | Outcome]) -> Made:
                 made.outcome = item
             case OutputFile():
                 made.files.append(item)
+            case Picture() | Drawn():
+                raise AssertionError("no fallback was given")
             case _:
                 made.events.append(item)
     return made

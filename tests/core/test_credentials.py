@@ -227,6 +227,80 @@ class TestMaxPromptLength:
             read(max_prompt_length=typed)
 
 
+class TestLimits:
+    def test_without_any_nothing_is_limited(self) -> None:
+        limits = read(blocked_words="", max_pixels=None, max_jobs_per_user=" ")
+
+        assert (len(limits.blocked_words), limits.max_pixels, limits.max_jobs_per_user) == (0, None, None)
+
+    @pytest.mark.parametrize("typed", ["a, b;c", "a\nb\r\n\nc", "a，b、c", " a ,, b ； c,"])
+    def test_blocked_words_may_be_parted_in_every_way(self, typed: str) -> None:
+        words = read(blocked_words=typed).blocked_words
+
+        assert len(words) == 3
+        assert [words.find(word) for word in ("a", "b", "c", "d")] == ["a", "b", "c", None]
+
+    @pytest.mark.parametrize("typed", ["a, ***", "a, 18+", "a, \u200b."])
+    def test_entry_that_would_block_everything_or_nothing_is_refused(self, typed: str) -> None:
+        with pytest.raises(InvalidInput, match=r"^blocked_words: entry 2 has no letter"):
+            read(blocked_words=typed)
+
+    @pytest.mark.parametrize(("typed", "pixels"), [("4", 4_000_000), ("0.5", 500_000), (1.05, 1_050_000), (" 2 ", 2e6)])
+    def test_megapixels_are_read(self, typed: Any, pixels: int) -> None:
+        assert read(max_pixels=typed).max_pixels == pixels
+
+    @pytest.mark.parametrize(("typed", "jobs"), [("2", 2), (1, 1), ("3.0", 3)])
+    def test_jobs_are_read(self, typed: Any, jobs: int) -> None:
+        assert read(max_jobs_per_user=typed).max_jobs_per_user == jobs
+
+    @pytest.mark.parametrize("name", ["max_pixels", "max_jobs_per_user"])
+    @pytest.mark.parametrize("typed", ["0", "-1", "two", "nan", "inf", "1e999", True])
+    def test_number_that_limits_nothing_is_refused_by_name(self, name: str, typed: Any) -> None:
+        with pytest.raises(InvalidInput, match=rf"^{name} must be"):
+            read(**{name: typed})
+
+
+class TestFallback:
+    @pytest.mark.parametrize("values", [{}, {"fallback_url": "", "fallback_model": " ", "fallback_api_key": SECRET}])
+    def test_without_an_address_there_is_none(self, values: dict[str, str]) -> None:
+        assert read(**values).fallback is None
+
+    def test_service_is_read(self) -> None:
+        fallback = read(
+            fallback_url=" https://images.example/v1/ ", fallback_model="m", fallback_sizes="512x512, 640×480"
+        ).fallback
+
+        assert fallback is not None
+        assert (fallback.url, fallback.model, fallback.api_key) == ("https://images.example/v1", "m", None)
+        assert fallback.sizes == ((512, 512), (640, 480))
+
+    @pytest.mark.parametrize(("typed", "sizes"), [("", None), ("none", ()), ("None", ())])
+    def test_sizes_may_be_the_usual_ones_or_none(self, typed: str, sizes: Any) -> None:
+        fallback = read(fallback_url="http://a/v1", fallback_model="m", fallback_sizes=typed).fallback
+
+        assert fallback is not None
+        assert fallback.sizes == sizes
+
+    @pytest.mark.parametrize("values", [{"fallback_url": "http://a/v1"}, {"fallback_model": "m"}])
+    def test_half_a_service_is_refused(self, values: dict[str, str]) -> None:
+        with pytest.raises(InvalidInput, match=r"^fallback_url and fallback_model go together"):
+            read(**values)
+
+    @pytest.mark.parametrize("typed", ["big", "1024", "1024x", "1024x1024, x", ","])
+    def test_sizes_that_are_none_are_refused(self, typed: str) -> None:
+        with pytest.raises(InvalidInput, match=r"^fallback_sizes must be sizes"):
+            read(fallback_url="http://a/v1", fallback_model="m", fallback_sizes=typed)
+
+    def test_address_has_an_example_of_its_own(self) -> None:
+        with pytest.raises(InvalidInput, match=r"^fallback_url must begin .* https://api\.openai\.com/v1\.$"):
+            read(fallback_url="api.openai.com", fallback_model="m")
+
+    def test_repr_shows_no_key(self) -> None:
+        fallback = read(fallback_url="http://a/v1", fallback_model="m", fallback_api_key=SECRET).fallback
+
+        assert SECRET not in f"{fallback} {fallback!r}"
+
+
 class TestComfyOrgKey:
     @pytest.mark.parametrize(("typed", "key"), [("", None), (None, None), ("  ", None), (" k ", "k")])
     def test_key_is_optional(self, typed: str | None, key: str | None) -> None:
@@ -258,6 +332,11 @@ class TestSecrets:
             {"headers": f"X-Key: {SECRET}é"},
             {"headers": f"{SECRET} : 1, 2\n{SECRET} x: 1"},
             {"max_prompt_length": SECRET},
+            {"max_pixels": SECRET},
+            {"max_jobs_per_user": SECRET},
+            {"fallback_url": f"https://x:{SECRET}@host/v1", "fallback_model": "m"},
+            {"fallback_url": "http://a/v1", "fallback_model": "m", "fallback_api_key": f"{SECRET}é"},
+            {"fallback_url": "http://a/v1", "fallback_model": "m", "fallback_sizes": SECRET},
         ],
         ids=str,
     )

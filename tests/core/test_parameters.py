@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from comfybridge import parameters
 from comfybridge.errors import InvalidInput
 from comfybridge.library import Named
+from comfybridge.moderation import blocked_words
 from comfybridge.parameters import Call, Limits
 from comfybridge.workflow import Lora
 
@@ -70,7 +71,7 @@ class TestPrompt:
         with pytest.raises(InvalidInput, match="prompt is empty"):
             parameters.text2image({}, Limits(10, serverless=False))
 
-    @pytest.mark.parametrize("prompt", [' "a"\n\\b\u00a0🦊 ', "猫\r\n", "x" * 8000, "\x00", "{}%s"])
+    @pytest.mark.parametrize("prompt", [' "a"\n\\b\u00a0🦊 ', "猫\r\n", "x" * 8000, "{}%s", "a\tb\x7f\x85\u202e"])
     def test_prompt_stays_as_it_is(self, prompt: str) -> None:
         assert read(prompt=prompt).inputs.positive == prompt
 
@@ -86,12 +87,98 @@ class TestPrompt:
         assert read(max_prompt_length=10, prompt="🦊" * 10).inputs.positive == "🦊" * 10
 
     @pytest.mark.parametrize("name", ["prompt", "negative_prompt"])
+    @pytest.mark.parametrize("code", [0, 1, 8, 11, 12, 14, 27, 31])
+    def test_control_character_is_refused_with_its_place(self, name: str, code: int) -> None:
+        with pytest.raises(InvalidInput) as raised:
+            read(**{name: f"a\t\r\n{chr(code)}b"})
+
+        assert str(raised.value) == f"{name} holds a control character (U+{code:04X}, character 5): take it out."
+        assert raised.value.zh == f"{name} 的第 5 个字符是控制字符（U+{code:04X}）：请删除。"
+
+    @pytest.mark.parametrize("name", ["prompt", "negative_prompt"])
     def test_half_a_character_is_refused(self, name: str) -> None:
         with pytest.raises(InvalidInput, match="half a character"):
             read(**{name: "a\ud83d"})
 
     def test_negative_prompt_is_taken(self) -> None:
         assert read(negative_prompt=" blurry ").inputs.negative == " blurry "
+
+
+BLOCKED = Limits(8000, serverless=False, blocked_words=blocked_words("blood, 色情"))
+
+
+class TestBlockedWords:
+    @pytest.mark.parametrize("name", ["prompt", "negative_prompt"])
+    @pytest.mark.parametrize(("text", "written"), [("much B.L.O.O.D!", "B.L.O.O.D"), ("一张色 情图片", "色 情")])
+    def test_prompt_with_a_blocked_word_is_refused_in_the_words_of_its_writer(
+        self, name: str, text: str, written: str
+    ) -> None:
+        with pytest.raises(InvalidInput, match=r"^" + name + " holds a word that the operator of this app") as raised:
+            parameters.text2image({"prompt": "a fox", name: text}, BLOCKED)
+
+        assert f"'{written}'" in str(raised.value)
+        assert f"{name} 包含本应用管理员屏蔽的词语：'{written}'" in raised.value.zh
+
+    def test_word_over_several_lines_is_told_in_one(self) -> None:
+        with pytest.raises(InvalidInput, match="'b l o o d'"):
+            parameters.text2image({"prompt": "b\nl\no\no\nd"}, BLOCKED)
+
+    @pytest.mark.parametrize(
+        "values",
+        ["6.text=blood everywhere", '{"6.text": "blood"}', {"6.text": "blood"}, {"6.text": ["a", {"b": "blood"}]}],
+        ids=["lines", "JSON", "object", "nested"],
+    )
+    def test_texts_among_the_values_are_looked_at(self, values: Any) -> None:
+        with pytest.raises(InvalidInput, match=r"^values holds a word"):
+            parameters.run_workflow({"workflow": "poster", "values": values}, BLOCKED, attached=None)
+
+    def test_texts_of_a_workflow_that_comes_along_are_looked_at(self) -> None:
+        pasted = json.dumps({"6": {"class_type": "CLIPTextEncode", "inputs": {"text": "blood"}}})
+
+        with pytest.raises(InvalidInput, match=r"^workflow holds a word"):
+            parameters.run_workflow({"workflow": pasted}, BLOCKED, attached=None)
+
+    def test_innocent_call_passes(self) -> None:
+        values = {"workflow": "poster", "prompt": "a bloodhound", "values": "6.text=bloody mary\nsteps=20"}
+
+        assert parameters.run_workflow(values, BLOCKED, attached=None).inputs.positive == "a bloodhound"
+
+    def test_number_among_the_values_holds_no_words(self) -> None:
+        limits = Limits(8000, serverless=False, blocked_words=blocked_words("64"))
+
+        call = parameters.run_workflow({"workflow": "p", "values": {"width": 64}}, limits, attached=None)
+
+        assert call.inputs.values == {"width": 64}
+
+
+class TestModerationModel:
+    @pytest.mark.parametrize("value", [None, "", {}, {"provider": "", "model": ""}, {"provider": None}], ids=repr)
+    def test_no_model_means_no_check(self, value: Any) -> None:
+        assert read(moderation_model=value).moderation_model is None
+
+    def test_model_is_what_the_selector_gives(self) -> None:
+        chosen = {"provider": "langgenius/openai/openai", "model": "omni-moderation", "model_type": "moderation"}
+
+        assert read(moderation_model=chosen).moderation_model == chosen
+
+    @pytest.mark.parametrize(
+        "value", ["omni", ["x"], {"model": "omni"}, {"provider": "p"}, {"provider": 1, "model": 2}]
+    )
+    def test_half_a_choice_is_refused(self, value: Any) -> None:
+        with pytest.raises(InvalidInput, match="moderation_model names no model"):
+            read(moderation_model=value)
+
+    def test_texts_to_check_are_all_that_the_caller_says(self) -> None:
+        values = {
+            "workflow": "p",
+            "prompt": "one",
+            "negative_prompt": "two",
+            "values": {"a": "three", "b": 4, "c": [" "]},
+        }
+
+        call = parameters.run_workflow(values, Limits(8000, serverless=False), attached=None)
+
+        assert call.texts == ("one", "two", "three")
 
 
 class TestNumbers:

@@ -62,8 +62,21 @@ def test_manifest_passes_what_installation_checks() -> None:
     assert list(manifest_problems(MANIFEST)) == []
 
 
-def test_manifest_asks_for_no_permission() -> None:
-    assert "permission" not in MANIFEST["resource"]
+def test_manifest_asks_for_the_moderation_model_alone() -> None:
+    assert MANIFEST["resource"]["permission"] == {"model": {"enabled": True, "moderation": True}}
+    assert {tool["identity"]["name"] for tool in TOOLS.values() if "moderation_model" in json.dumps(tool)} == {
+        "text2image",
+        "run_workflow",
+    }
+
+
+@pytest.mark.parametrize("path", ["tools/text2image.yaml", "tools/run_workflow.yaml"])
+def test_moderation_is_off_unless_the_app_chooses_a_model(path: str) -> None:
+    (model,) = (each for each in TOOLS[path]["parameters"] if each["name"] == "moderation_model")
+
+    assert (model["type"], model["scope"], model["form"]) == ("model-selector", "moderation", "form")
+    assert not model["required"]
+    assert "default" not in model
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -103,11 +116,18 @@ def test_credentials_are_of_types_that_the_daemon_knows() -> None:
         "image_base_url",
         "comfy_org_api_key",
         "max_prompt_length",
+        "blocked_words",
+        "max_pixels",
+        "max_jobs_per_user",
+        "fallback_url",
+        "fallback_api_key",
+        "fallback_model",
+        "fallback_sizes",
     }
     assert {field["type"] for field in CREDENTIALS.values()} <= CREDENTIAL_TYPES
 
 
-@pytest.mark.parametrize("name", ["api_key", "headers", "comfy_org_api_key"])
+@pytest.mark.parametrize("name", ["api_key", "headers", "comfy_org_api_key", "fallback_api_key"])
 def test_secrets_are_stored_encrypted(name: str) -> None:
     assert CREDENTIALS[name]["type"] == "secret-input"
 
@@ -172,6 +192,7 @@ def test_parameters_are_those_that_apps_are_built_on() -> None:
     assert set(PARAMETERS) == {
         "prompt", "negative_prompt", "template", "model", "loras", "sampler", "scheduler", "size", "width", "height",
         "seed", "steps", "cfg", "count", "output", "wait", "timeout", "progress", "idempotency_key", "after_timeout",
+        "moderation_model",
     }  # fmt: skip
 
 
@@ -275,4 +296,5 @@ def test_output_variables_are_declared() -> None:
     assert not RESERVED_OUTPUTS & set(schema["properties"])
     assert set(schema["properties"]) == {
         "prompt_id", "status", "seed", "width", "height", "template", "model", "seconds", "image_urls", "progress",
+        "made_by",
     }  # fmt: skip

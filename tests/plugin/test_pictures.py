@@ -74,6 +74,7 @@ def test_text_is_one_line_and_json_is_one_object(text2image: Call) -> None:
 def test_only_declared_variables_are_sent(text2image: Call) -> None:
     declared = {
         "prompt_id", "status", "seed", "width", "height", "template", "model", "seconds", "image_urls", "progress",
+        "made_by",
     }  # fmt: skip
 
     answer = text2image(prompt="a red fox", output="both", progress=True)

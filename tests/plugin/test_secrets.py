@@ -1,71 +1,214 @@
-"""What must not be seen: not by users, not in Dify's logs, not in ComfyUI's history."""
+"""What must not be seen: not by users, not in Dify's logs, not in ComfyUI's history, not by another service."""
 
+import base64
 import json
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from comfybridge.simulator import Simulator
-from comfybridge.simulator.daemon import PluginDaemon, PluginError
-from comfybridge.simulator.faults import NodeFailure, Respond
+from comfybridge.simulator.daemon import PluginDaemon, PluginError, ReverseCallRefusedError
+from comfybridge.simulator.dify_files import DifyFiles
+from comfybridge.simulator.faults import DropConnection, NodeFailure, NoOutput, OutOfMemory, Respond
+from tests.core.images_service import KEY, ImagesService, images_service
 
 ROOT = Path(__file__).parents[2]
-SECRETS = ("sk-bridge-1234567890", "Zm94OnNub3c=", "comfyui-org-key-abcdef")
+PASSWORD = "sn0w-passw0rd"
+BASIC = base64.b64encode(f"fox:{PASSWORD}".encode()).decode()
+SECRETS = ("sk-bridge-1234567890", "g4te-t0ken=", "comfyui-org-key-abcdef", KEY, PASSWORD, BASIC)
 CREDENTIALS = {
     "api_key": SECRETS[0],
-    "headers": json.dumps({"X-Gate": SECRETS[1]}),
+    "headers": json.dumps({"X-Gate": SECRETS[1], "Proxy-Authorization": f"Basic {BASIC}"}),
     "comfy_org_api_key": SECRETS[2],
+    "fallback_api_key": KEY,
+    "fallback_model": "gpt-image-1",
+    "blocked_words": "gore",
+    "max_pixels": "8",
+    "max_jobs_per_user": "3",
 }
+#: Typed by the user; it may be in answers, and in no line of the log.
+PROMPT = "a vulpine apparition"
 
 
 @pytest.fixture
 def fresh() -> Iterator[PluginDaemon]:
     """A process of its own, so that its transcript is this test's alone."""
-    with PluginDaemon(ROOT) as daemon:
+    with DifyFiles() as files, PluginDaemon(ROOT, reverse={"upload_file": files.sign}) as daemon:
         yield daemon
 
 
-@pytest.mark.parametrize("proves", ["success", "node failure", "refusal", "wrong address", "bad input", "credentials"])
-def test_secrets_are_in_no_line_that_the_plugin_emits(fresh: PluginDaemon, comfyui: Simulator, proves: str) -> None:
-    credentials = {"base_url": comfyui.url, **CREDENTIALS}
-    parameters = {"prompt": "fox", "progress": True}
-    match proves:
-        case "node failure":
-            comfyui.inject(NodeFailure(node="KSampler"))
-        case "refusal":
-            comfyui.inject(Respond(status=401, body=SECRETS[0].encode()))
-        case "wrong address":
-            credentials["base_url"] = "http://comfyui.invalid"
-        case "bad input":
-            parameters["count"] = 99
-        case "credentials":
-            credentials["headers"] = f"X-Gate {SECRETS[1]}"
+@pytest.fixture
+def service() -> Iterator[ImagesService]:
+    with images_service() as service:
+        yield service
+
+
+def log_of(daemon: PluginDaemon) -> list[str]:
+    """The lines that the plugin logged, as Dify's daemon gets them."""
+    lines = (json.loads(line) for line in daemon.transcript.splitlines() if line.startswith("{"))
+    return [line["data"]["message"] for line in lines if line.get("event") == "log"]
+
+
+def everything_in(comfyui: Simulator) -> str:
+    """All that ComfyUI shows of its jobs."""
+    shown = []
+    for path in ("/history", "/queue"):
+        with urllib.request.urlopen(f"{comfyui.url}{path}", timeout=10) as response:  # noqa: S310 (the simulator)
+            shown.append(response.read().decode())
+    return "".join(shown)
+
+
+def seen(text: str) -> list[str]:
+    return [secret for secret in SECRETS if secret in text]
+
+
+#: What is done to ComfyUI, the credentials and the parameters of the call, and the outcome.
+ENDINGS: dict[str, tuple[Any, Mapping[str, Any], Mapping[str, Any], str]] = {
+    "success": (None, {}, {}, "succeeded"),
+    "links": (None, {}, {"output": "both"}, "succeeded"),
+    "nobody waits": (None, {}, {"wait": False}, "queued"),
+    "node failure": (NodeFailure(node="KSampler"), {}, {}, "failed"),
+    "node failure that knows secrets of its own": (NodeFailure(node="KSampler", message=PROMPT), {}, {}, "failed"),
+    "out of memory, once": (OutOfMemory(), {}, {}, "succeeded"),
+    "no output": (NoOutput(), {}, {}, "failed"),
+    "not let in": (Respond(status=401, body=" ".join(SECRETS).encode()), {}, {}, "failed"),
+    "a page of something else": (Respond(status=200, body=" ".join(SECRETS).encode()), {}, {}, "failed"),
+    "redirect": (Respond(status=302, body=SECRETS[0].encode()), {}, {}, "failed"),
+    "no picture": (Respond(path="/view", body=SECRETS[0].encode()), {}, {}, "failed"),
+    "refused graph": (
+        Respond(path="/prompt", method="POST", status=400, body=b'{"error": {"type": "x"}, "node_errors": {}}'),
+        {},
+        {},
+        "rejected",
+    ),
+    "answer lost": (DropConnection(path="/prompt", method="POST", after_accepting=True), {}, {}, "lost"),
+    "late": (None, {}, {"timeout": 1}, "timed_out"),
+    "wrong address": (None, {"base_url": "http://comfyui.invalid"}, {}, "failed"),
+    "address with a password": (None, {"base_url": f"http://fox:{PASSWORD}@comfyui:8188"}, {}, "rejected"),
+    "bad headers": (None, {"headers": f"X-Gate {SECRETS[1]}"}, {}, "rejected"),
+    "key that cannot be sent": (None, {"api_key": f"{SECRETS[0]}é"}, {}, "rejected"),
+    "bad input": (None, {}, {"count": 99}, "rejected"),
+    "blocked word": (None, {}, {"prompt": f"{PROMPT}, gore"}, "rejected"),
+    "too many pixels": (None, {}, {"size": "4096x4096"}, "rejected"),
+    "no moderation": (None, {}, {"moderation_model": {"provider": "p", "model": "m"}}, "failed"),
+}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_secrets_are_nowhere_however_a_call_ends(fresh: PluginDaemon, ending: str) -> None:
+    fault, credentials, parameters, outcome = ENDINGS[ending]
+    fresh.reverse["moderation"] = refuse_with_secrets
+    with Simulator(work=30.0 if outcome == "timed_out" else 0.0) as comfyui:
+        if fault is not None:
+            comfyui.inject(fault, times=None)
+        if ending == "answer lost":
+            for path in ("/jobs/*", "/queue", "/history/*"):
+                comfyui.inject(Respond(path=path, status=502, body=SECRETS[0].encode()), times=None)
+        given = {"base_url": comfyui.url, **CREDENTIALS, "fallback_model": "", **credentials}
+
+        try:
+            answer = fresh.call_tool(
+                "comfyui", "text2image", {"prompt": PROMPT, "progress": True, **parameters}, credentials=given
+            )
+            ended, shown = answer.variables["status"], ""
+        except PluginError as error:
+            shown = f"{error.message}{error.traceback}"
+            ended = shown.partition("outcome=")[2].partition(" ")[0]
+        if fault is None and outcome not in ("rejected", "queued"):
+            assert seen(everything_in(comfyui)) == []
+        sent = [received.headers for received in comfyui.requests]
+
+    assert ended == outcome
+    assert seen(shown) == []
+    assert seen(fresh.transcript) == []
+    assert [line for line in log_of(fresh) if PROMPT in line] == []
+    assert not any(KEY in str(headers) for headers in sent)
+
+
+def refuse_with_secrets(_request: Mapping[str, Any]) -> Mapping[str, Any]:
+    raise ReverseCallRefusedError(f"{PROMPT}: {' '.join(SECRETS)}")
+
+
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
+def test_secrets_are_nowhere_when_the_fallback_is_asked(
+    fresh: PluginDaemon, service: ImagesService, status: int
+) -> None:
+    if status != 200:
+        service.says(status, {"error": {"message": f"Incorrect API key provided: {KEY}. {PROMPT}"}})
+    given = {"base_url": "http://comfyui.invalid", **CREDENTIALS, "fallback_url": service.url}
 
     try:
-        fresh.call_tool("comfyui", "text2image", parameters, credentials=credentials)
-        outcome = "success"
-    except PluginError:
-        outcome = "error"
+        fresh.call_tool("comfyui", "text2image", {"prompt": PROMPT}, credentials=given)
+        shown = ""
+    except PluginError as error:
+        shown = f"{error.message}{error.traceback}"
 
-    assert outcome == ("success" if proves == "success" else "error")
-    assert [secret for secret in SECRETS if secret in fresh.transcript] == []
+    assert bool(shown) == (status != 200)
+    assert seen(shown) == []
+    assert seen(fresh.transcript) == []
+    assert [line for line in log_of(fresh) if PROMPT in line] == []
+    assert set(seen(json.dumps([*service.asked, *service.headers]))) == {KEY}
 
 
-def test_secrets_are_in_no_line_when_credentials_are_checked(fresh: PluginDaemon, comfyui: Simulator) -> None:
-    comfyui.inject(Respond(status=403))
+@pytest.mark.parametrize("fault", [None, Respond(status=403), Respond(status=200, body=SECRETS[0].encode())])
+def test_secrets_are_in_no_line_when_credentials_are_checked(
+    fresh: PluginDaemon, comfyui: Simulator, fault: Respond | None
+) -> None:
+    given = {"base_url": comfyui.url, **CREDENTIALS, "fallback_url": "http://images.example/v1"}
+    if fault is None:
+        assert fresh.validate_credentials("comfyui", given)
+    else:
+        comfyui.inject(fault)
+        with pytest.raises(PluginError):
+            fresh.validate_credentials("comfyui", given)
 
-    with pytest.raises(PluginError):
-        fresh.validate_credentials("comfyui", {"base_url": comfyui.url, **CREDENTIALS})
-
-    assert [secret for secret in SECRETS if secret in fresh.transcript] == []
+    assert seen(fresh.transcript) == []
 
 
 def test_secrets_are_not_in_comfyuis_history(fresh: PluginDaemon, comfyui: Simulator) -> None:
-    fresh.call_tool("comfyui", "text2image", {"prompt": "fox"}, credentials={"base_url": comfyui.url, **CREDENTIALS})
+    given = {"base_url": comfyui.url, **CREDENTIALS, "fallback_model": ""}
+    fresh.call_tool("comfyui", "text2image", {"prompt": PROMPT}, credentials=given)
 
-    with urllib.request.urlopen(f"{comfyui.url}/history", timeout=10) as response:  # noqa: S310 (the simulator)
-        history = response.read().decode()
+    history = everything_in(comfyui)
     assert "KSampler" in history
-    assert [secret for secret in SECRETS if secret in history] == []
+    assert seen(history) == []
+
+
+def test_each_state_of_a_job_is_one_line(fresh: PluginDaemon, comfyui: Simulator) -> None:
+    answer = fresh.call_tool(
+        "comfyui", "text2image", {"prompt": PROMPT, "template": "sd15"}, credentials={"base_url": comfyui.url}
+    )
+
+    prompt_id = answer.variables["prompt_id"]
+    queued, started, ended = (line for line in log_of(fresh) if prompt_id in line)
+    assert queued == f"prompt {prompt_id} queued at {comfyui.url}, template sd15"
+    assert started == f"prompt {prompt_id} started at {comfyui.url}"
+    assert ended.startswith(f"prompt {prompt_id} succeeded at {comfyui.url}, template sd15, ")
+    assert ended.endswith(" s")
+
+
+@pytest.mark.parametrize("outcome", ["failed", "cancelled", "timed_out"])
+def test_other_ends_are_one_line_too(fresh: PluginDaemon, comfyui: Simulator, outcome: str) -> None:
+    credentials = {"base_url": comfyui.url}
+    parameters = {"prompt": PROMPT, "template": "sd15", "timeout": 1 if outcome == "timed_out" else 60}
+    if outcome == "failed":
+        comfyui.inject(NodeFailure(node="KSampler", message=PROMPT))
+    else:
+        comfyui.hold()
+    with ThreadPoolExecutor(1) as caller:
+        call = caller.submit(fresh.call_tool, "comfyui", "text2image", parameters, credentials=credentials)
+        if outcome == "cancelled":
+            comfyui.wait_for("running")
+            comfyui.interrupt()
+            comfyui.release()
+        with pytest.raises(PluginError, match=f"outcome={outcome}"):
+            call.result()
+    comfyui.release()
+
+    ends = [line for line in log_of(fresh) if f" {outcome} at {comfyui.url}, template sd15, " in line]
+    assert len(ends) == 1
+    assert [line for line in log_of(fresh) if PROMPT in line] == []

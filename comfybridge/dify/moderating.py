@@ -1,0 +1,42 @@
+"""The check of what a caller says by a moderation model of Dify's."""
+
+import logging
+
+from dify_plugin import Tool
+from dify_plugin.entities.model.moderation import ModerationModelConfig
+
+from comfybridge.deadline import Deadline
+from comfybridge.errors import Failed, InvalidInput
+from comfybridge.parameters import Call
+
+logger = logging.getLogger("comfybridge")
+
+
+def check(tool: Tool, call: Call, deadline: Deadline) -> None:
+    """Ask the model that the app chose, if it chose one; only what the model lets pass goes on.
+
+    Raises:
+        InvalidInput: the model objects.
+        Failed: it cannot be asked.
+    """
+    if call.moderation_model is None or not call.texts:
+        return
+    provider, model = str(call.moderation_model["provider"]), str(call.moderation_model["model"])
+    # The SDK counts silent seconds, and would wait for 250.
+    tool.session.max_invocation_timeout = max(1, int(deadline.remaining()))
+    try:
+        config = ModerationModelConfig(provider=provider, model=model)
+        is_flagged = tool.session.model.moderation.invoke(config, "\n".join(call.texts))
+    except Exception as exc:  # noqa: BLE001  # the SDK raises bare Exception, with the host's answer in it
+        logger.warning("the moderation model %s could not be asked: %s", model, type(exc).__name__)
+        logger.debug("the moderation model %s could not be asked: %s", model, exc)
+        raise Failed(
+            f"The moderation model {model} could not check the prompt, so nothing was drawn. Check that it works in"
+            " Dify's settings, or clear moderation_model.",
+            f"审核模型 {model} 无法检查提示词，因此没有生成图片。请确认它在 Dify 设置中可用，或清空 moderation_model。",
+        ) from None
+    if is_flagged:
+        raise InvalidInput(
+            "The moderation model of this app objects to the prompt: change its words.",
+            "本应用的审核模型未通过该提示词：请修改后重试。",
+        )
