@@ -23,8 +23,6 @@ _SPACELESS = re.compile(
 )
 # Nothing to see, beside what Unicode calls format characters: fillers and variation selectors.
 _INVISIBLE = re.compile("[\u034f\u115f\u1160\u3164\uffa0\ufe00-\ufe0f\U000e0100-\U000e01ef]")
-# Inside a word they belong to it: "it's hit" has no word that begins with the s.
-_APOSTROPHES = frozenset("'’‘ʼ＇`´")
 _ENDS_OF_PHRASES = frozenset(',;:!?…。，、；：！？｡､()（）[]【】{}《》「」"“”\n\r\u2028\u2029')
 # All but the tilde of ñ, which is a letter of its own: "año" is not "ano".
 _ACCENTS = re.compile("[\u0300-\u0302\u0304-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff]|(?<![nN])\u0303")
@@ -142,7 +140,7 @@ class BlockedWords:
             return widest is _Gap.NONE
         if widest < _Gap.SPACE:
             return True
-        # The "but t" of "but T-shirts" is two parts of two words.
+        # The "but t" of "but T-shirts" is parts of two words, and so is the "s hit" of "it's hit".
         if min(before, after) < _Gap.SPACE:
             return False
         is_phrase = self._words[row.letters[start:end]] > 1
@@ -218,7 +216,7 @@ _FOLDS = _Folds()
 
 
 def _folded(character: str) -> tuple[str, _Kind]:
-    if character in _APOSTROPHES or unicodedata.category(character) == "Cf" or _INVISIBLE.match(character):
+    if unicodedata.category(character) == "Cf" or _INVISIBLE.match(character):
         return "", _Kind.NOTHING
     bare = _ACCENTS.sub("", unicodedata.normalize("NFKD", character.casefold()))
     if not bare:

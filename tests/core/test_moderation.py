@@ -29,6 +29,8 @@ WORDS = blocked_words(
         ("𝓰𝓸𝓻𝓮 ⓖⓞⓡⓔ", "𝓰𝓸𝓻𝓮"),
         ("g🔥o🔥r🔥e", "g🔥o🔥r🔥e"),
         ("g'o'r'e", "g'o'r'e"),
+        ("gore's", "gore"),
+        ("l’anus", "anus"),
         ("g0r3", "g0r3"),
         ("gоrе", "gоrе"),
         ("gore69", "gore"),

@@ -50,6 +50,7 @@ def test_variables_say_what_was_made(text2image: Call, comfyui: Simulator) -> No
         "height": 768,
         "template": "sd15",
         "model": "v1-5-pruned-emaonly-fp16.safetensors",
+        "made_by": "comfyui",
     }
     assert list(get(f"{comfyui.url}/history/{prompt_id}")) == [prompt_id]
 
