@@ -57,15 +57,20 @@ class Queued:
 class Client:
     """One ComfyUI server. Safe to use from several threads.
 
-    ``base_url`` may carry a path prefix. ``headers`` go with every request and with the WebSocket handshake; they are
-    in no error text. A client is cheap until its first request and keeps its connections until ``close``.
+    ``base_url`` may carry a path prefix. ``headers`` and ``query`` go with every request and with the WebSocket
+    handshake; they are in no error text. Without ``verify_tls`` any certificate will do. A client is cheap until its
+    first request and keeps its connections until ``close``.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, base_url: str, headers: Mapping[str, str] | None = None, *, query: str = "", verify_tls: bool = True
+    ) -> None:
         scheme, _, rest = base_url.partition("://")
         self.base_url = f"{scheme.lower()}://{rest}".rstrip("/")
         self._headers = dict(headers or {})
-        self._http = Transport(self.base_url, self._headers)
+        self._query = query
+        self._verify_tls = verify_tls
+        self._http = Transport(self.base_url, self._headers, query=query, verify_tls=verify_tls)
         self.definitions_fetched = 0
         """How often a definition came from the server; while it stays the same, so do the definitions."""
         self._definitions: dict[str, tuple[float, Mapping[str, Any] | None]] = {}
@@ -255,7 +260,7 @@ class Client:
         return self.queued(prompt_id, deadline) is not None
 
     def queued(self, prompt_id: str, deadline: Deadline) -> Queued | None:
-        """The prompt as it waits or runs, by ``GET /queue``, which holds all prompts whole; ``None`` if it does neither."""
+        """The prompt as it waits or runs, by ``GET /queue`` with all prompts whole; ``None`` if it does neither."""
         queue = self._object("/queue", deadline)
         for name, is_running in (("queue_running", True), ("queue_pending", False)):
             for item in queue.get(name) or ():
@@ -312,7 +317,9 @@ class Client:
                 return self._events
             if time.monotonic() < self._no_socket_before:
                 return None
-            self._events = Events(self.base_url, self._headers, self._http.certificates, deadline)
+            self._events = Events(
+                self._http.base_url, self._headers, deadline, query=self._query, verify_tls=self._verify_tls
+            )
         except NoSocketError as exc:
             logger.info("no WebSocket at %s (%s): polling instead", self.base_url, exc)
             # One that ran out of its caller's time says nothing about the server.

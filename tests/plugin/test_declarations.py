@@ -100,6 +100,7 @@ def test_credentials_are_of_types_that_the_daemon_knows() -> None:
         "base_url",
         "api_key",
         "headers",
+        "verify_tls",
         "image_base_url",
         "comfy_org_api_key",
         "max_prompt_length",
@@ -239,6 +240,14 @@ def test_defaults_shown_are_the_defaults_applied() -> None:
     shown = {name: parameter["default"] for name, parameter in PARAMETERS.items() if "default" in parameter}
 
     assert read({"prompt": "a red fox", **shown}) == read({"prompt": "a red fox"})
+
+
+def test_credentials_shown_are_those_applied_to_an_empty_form() -> None:
+    shown = {name: field["default"] for name, field in CREDENTIALS.items() if "default" in field}
+    typed = {"base_url": "https://comfyui:8188"}
+
+    assert shown == {"verify_tls": True}
+    assert credentials.read({**typed, **shown}) == credentials.read(typed)
 
 
 def test_prompt_length_shown_is_the_one_applied() -> None:
