@@ -133,7 +133,12 @@ def moved(base_url: str, route: str, location: str, configured: str) -> tuple[st
     is_safer = (asked.scheme, target.scheme) == ("http", "https") and target.port in (_PORTS["https"], first.port)
     path = target.target.partition("?")[0]
     slash = "/" if path.endswith("/") else ""
-    if not location or target.host != asked.host or not (is_same or is_safer) or not path.removesuffix("/").endswith(route):
+    if (
+        not location
+        or target.host != asked.host
+        or not (is_same or is_safer)
+        or not path.removesuffix("/").endswith(route)
+    ):
         return None
     return target.origin + path.removesuffix("/").removesuffix(route), slash
 

@@ -279,15 +279,31 @@ class Client:
         """Unload the models and free the GPU's memory, before one more try."""
         self._post("/free", {"unload_models": True, "free_memory": True}, deadline)
 
-    def view(self, output: Output, deadline: Deadline) -> bytes:
-        """The bytes of one output; their length is checked, their kind is the caller's business."""
-        answer = self._request("GET", f"/view?{view_query(output)}", deadline, accept=(HTTPStatus.NOT_FOUND,))
+    def view(self, output: Output, deadline: Deadline, *, largest: int | None = None, beginning: int = 0) -> bytes:
+        """The bytes of one output; their length is checked, their kind is the caller's business.
+
+        Raises:
+            TooLargeError: more than ``largest``; it has the ``beginning``, so many bytes. No more were waited for.
+        """
+        path = f"/view?{view_query(output)}"
+        accept = (HTTPStatus.NOT_FOUND,)
+        answer = self._request("GET", path, deadline, accept=accept, largest=largest, beginning=beginning)
         if answer.status == HTTPStatus.NOT_FOUND:
             raise Failed(
                 f"The file {output.filename} is no longer in ComfyUI's {output.type} folder.",
                 f"文件 {output.filename} 已不在 ComfyUI 的 {output.type} 文件夹中。",
             )
         return answer.body
+
+    def preview(self, output: Output, wanted: str, deadline: Deadline, *, largest: int) -> bytes | None:
+        """A picture as ComfyUI re-encodes it, ``webp;90`` or ``jpeg;75``; ``None`` where it cannot.
+
+        Raises:
+            TooLargeError: more than ``largest`` bytes.
+        """
+        path = f"/view?{view_query(output, wanted)}"
+        answer = self._request("GET", path, deadline, accept=(400, 404, 500), largest=largest)
+        return answer.body if answer.status == HTTPStatus.OK else None
 
     # Events
 
@@ -359,18 +375,30 @@ class Client:
         content_type: str = "application/json",
         accept: tuple[int, ...] = (),
         is_repeatable: bool = True,
+        largest: int | None = None,
+        beginning: int = 0,
     ) -> Answer:
         """Send one request; its answer is a 2xx, or one of the statuses to ``accept``.
 
         Raises:
             Unavailable: anything else.
+            TooLargeError: only where ``largest`` is given.
             _AnswerLost: the same, for a request that has to be looked up before it may be repeated.
         """
         try:
             answer = self._http.request(
-                method, path, deadline, data=data, content_type=content_type, is_repeatable=is_repeatable
+                method,
+                path,
+                deadline,
+                data=data,
+                content_type=content_type,
+                is_repeatable=is_repeatable,
+                largest=largest,
+                beginning=beginning,
             )
         except TooLargeError as exc:
+            if largest is not None:
+                raise
             raise Failed(f"ComfyUI's answer to {path} is too large.", f"ComfyUI 对 {path} 的应答过大。") from exc
         except NoAnswerError as exc:
             error = advice.unreachable(self.base_url, exc.fault)
@@ -405,9 +433,10 @@ class _AnswerLost(Exception):  # a state, not an error of its own
         self.reception = reception
 
 
-def view_query(output: Output) -> str:
+def view_query(output: Output, preview: str = "") -> str:
     """The query of ``GET /view`` for one output, as ComfyUI's own front end writes it."""
-    return urlencode({"filename": output.filename, "subfolder": output.subfolder, "type": output.type})
+    named = {"filename": output.filename, "subfolder": output.subfolder, "type": output.type}
+    return urlencode({**named, "preview": preview} if preview else named)
 
 
 def _route(path: str) -> str:

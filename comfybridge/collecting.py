@@ -7,12 +7,13 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from comfybridge import jobs
+from comfybridge import fetching, jobs
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput, OutOfMemory, TimedOut, Unavailable
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.media import InputFile, MediaType
 from comfybridge.messages import Succeeded
+from comfybridge.pictures import AS_SAVED, Form
 from comfybridge.pool import Pool
 from comfybridge.watch import Event
 
@@ -32,7 +33,11 @@ class Outcome:
 
 
 def collected(
-    submitted: Sequence[Job], deadline: Deadline, started: float, again: Callable[[Job], Job | None] | None
+    submitted: Sequence[Job],
+    deadline: Deadline,
+    started: float,
+    again: Callable[[Job], Job | None] | None,
+    form: Form = AS_SAVED,
 ) -> Iterator[Event | OutputFile | Outcome]:
     """Follow jobs one after the other to their files.
 
@@ -49,7 +54,7 @@ def collected(
             job, done_by_it = yield from _finish(waiting[0], deadline, again)
             texts += done_by_it.texts
             for output in done_by_it.outputs:
-                yield jobs.fetch(job, output, deadline)
+                yield fetching.fetch(job, output, deadline, form)
             done.append(job)
             waiting.pop(0)
     except TimedOut:
@@ -65,7 +70,9 @@ def collected(
         logger.info("prompt %s succeeded at %s in %.1f s", job.prompt_id, job.client.base_url, seconds)
 
 
-def collect(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> Iterator[Event | OutputFile | Outcome]:
+def collect(
+    prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline, form: Form = AS_SAVED
+) -> Iterator[Event | OutputFile | Outcome]:
     """What ``generate`` yields, for jobs that were submitted before.
 
     Raises:
@@ -73,7 +80,8 @@ def collect(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> Ite
         ComfyError: one of its subclasses, for every other end but ``succeeded``.
     """
     started = time.monotonic()
-    yield from collected([_known(prompt_id, pool, deadline) for prompt_id in prompt_ids], deadline, started, None)
+    known = [_known(prompt_id, pool, deadline) for prompt_id in prompt_ids]
+    yield from collected(known, deadline, started, None, form)
 
 
 def cancel(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> list[tuple[Job, bool]]:

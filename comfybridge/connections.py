@@ -48,7 +48,11 @@ class NoAnswerError(Exception):
 
 
 class TooLargeError(Exception):
-    """The answer is larger than anybody needs."""
+    """The answer is larger than anybody needs; ``begun`` is as much of its beginning as was asked for."""
+
+    def __init__(self, begun: bytes = b"") -> None:
+        super().__init__()
+        self.begun = begun
 
 
 def certificates() -> str:
@@ -160,21 +164,29 @@ def answer(
         raise NoAnswerError(_fault(exc)) from exc
 
 
-def whole(response: urllib3.BaseHTTPResponse, largest: int, piece: int = _PIECE) -> bytes:
-    """The unpacked body.
+def whole(response: urllib3.BaseHTTPResponse, largest: int, piece: int = _PIECE, *, beginning: int = 0) -> bytes:
+    """The unpacked body. Of one that is too large, no more than the ``beginning`` is waited for.
 
     Raises:
         TooLargeError: more than ``largest`` bytes were announced or came.
     """
     if (response.length_remaining or 0) > largest:
-        raise TooLargeError
-    received = bytearray()
+        raise TooLargeError(_begun(response, beginning))
+    # Its value is handed out without a copy; of a picture two would be many.
+    received = io.BytesIO()
     # Other reads than read1() wait for a whole piece, and would unpack all that they got at once.
     while part := response.read1(piece, decode_content=True):
+        received.write(part)
+        if received.tell() > largest:
+            raise TooLargeError(received.getvalue()[:beginning])
+    return received.getvalue()
+
+
+def _begun(response: urllib3.BaseHTTPResponse, size: int) -> bytes:
+    received = b""
+    while len(received) < size and (part := response.read1(size - len(received), decode_content=True)):
         received += part
-        if len(received) > largest:
-            raise TooLargeError
-    return bytes(received)
+    return received
 
 
 class _Arriving(io.RawIOBase):

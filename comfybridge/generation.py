@@ -17,6 +17,7 @@ from comfybridge.idempotency import MOST_ATTEMPTS, Key
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.library import Source
 from comfybridge.messages import Interrupted, NodeFailed
+from comfybridge.pictures import AS_SAVED, Form
 from comfybridge.pool import Pool
 from comfybridge.template import Filled, Inputs
 from comfybridge.watch import Event
@@ -41,6 +42,7 @@ def generate(
     extra_data: Mapping[str, Any],
     key: Key | None = None,
     keeps_on: bool = True,
+    form: Form = AS_SAVED,
 ) -> Iterator[Event | OutputFile | Outcome]:
     """Make pictures: events while it waits, then each picture as it is fetched, then the Outcome.
 
@@ -54,7 +56,7 @@ def generate(
         waiting = submit(source, inputs, pool, deadline=deadline, extra_data=extra_data, listening=listening, key=key)
         try:
             yield from collecting.collected(
-                waiting, deadline, started, lambda job: _again(job, deadline, extra_data, listening)
+                waiting, deadline, started, lambda job: _again(job, deadline, extra_data, listening), form
             )
         except TimedOut as exc:
             if keeps_on:

@@ -15,6 +15,7 @@ from comfybridge.convert import read_saved
 from comfybridge.errors import InvalidInput
 from comfybridge.library import Named, Pasted, Source
 from comfybridge.media import InputFile
+from comfybridge.pictures import FORMATS, Form
 from comfybridge.template import AUTO, MAX_SEED, Inputs
 from comfybridge.workflow import Lora
 
@@ -68,6 +69,7 @@ class Call:
     source: Source
     inputs: Inputs
     output: str
+    form: Form
     wait: bool
     timeout_s: float
     progress: bool
@@ -146,6 +148,9 @@ def _answering(values: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     timeout_s = _number(values, "timeout", (1, math.inf)) or TIMEOUT_DEFAULT_S
     return {
         "output": _choice(values, "output", OUTPUTS, default="image"),
+        "form": Form(
+            _choice(values, "format", FORMATS, default="original"), _flag(values, "keep_metadata", default=True)
+        ),
         "wait": _flag(values, "wait", default=True),
         "timeout_s": min(timeout_s, longest),
         "progress": _flag(values, "progress", default=False),

@@ -67,28 +67,39 @@ class Transport:
         data: bytes | None = None,
         content_type: str = "application/json",
         is_repeatable: bool = True,
+        largest: int | None = None,
+        beginning: int = 0,
     ) -> Answer:
-        """Send a request and read the whole answer.
+        """Send a request and read the whole answer, unless it is larger than ``largest``, or ``LARGEST_ANSWER``.
 
         A server may close an idle connection at any moment, so a repeatable request is sent once more when its
         connection broke.
 
         Raises:
             NoAnswerError: no answer, or none in time.
-            TooLargeError: more than ``LARGEST_ANSWER``.
+            TooLargeError: more than ``largest``; it has the ``beginning``, so many bytes.
         """
         headers = self._headers if data is None else {**self._headers, "Content-Type": content_type}
+
+        def once(base_url: str, slash: str) -> Answer:
+            route, _, query = path.partition("?")
+            query = "&".join(filter(None, (query, self._query)))
+            url = f"{base_url}{route}{slash}{query and '?'}{query}"
+            with answer(self._pool(base_url), method, url, deadline, headers=headers, data=data) as response:
+                body = whole(response, LARGEST_ANSWER if largest is None else largest, beginning=beginning)
+                return Answer(response.status, body, response.headers.get("Location", ""))
+
         base_url, slash = self.base_url, ""
         for _ in range(_MOST_REDIRECTS):
             try:
-                found = self._once(method, base_url, path, slash, deadline, data, headers)
+                found = once(base_url, slash)
             except NoAnswerError as exc:
                 if exc.fault in _NOBODY_THERE:
                     # The next time it is asked where it was configured to be.
                     self.base_url = self._configured
                 if not is_repeatable or exc.fault is not Fault.DROPPED:
                     raise
-                found = self._once(method, base_url, path, slash, deadline, data, headers)
+                found = once(base_url, slash)
             if found.status not in _REDIRECTS[method]:
                 break
             target = moved(base_url, path.partition("?")[0], found.location, self._configured)
@@ -98,22 +109,6 @@ class Transport:
             # From now on everything goes there: a POST is not redirected by all statuses, a WebSocket by none.
             self.base_url = base_url
         return found
-
-    def _once(
-        self,
-        method: str,
-        base_url: str,
-        path: str,
-        slash: str,
-        deadline: Deadline,
-        data: bytes | None,
-        headers: Mapping[str, str],
-    ) -> Answer:
-        route, _, query = path.partition("?")
-        query = "&".join(filter(None, (query, self._query)))
-        url = f"{base_url}{route}{slash}{query and '?'}{query}"
-        with answer(self._pool(base_url), method, url, deadline, headers=headers, data=data) as response:
-            return Answer(response.status, whole(response, LARGEST_ANSWER), response.headers.get("Location", ""))
 
     def _pool(self, base_url: str) -> Connections:
         """The connections to a server, found once: to look for its proxy takes a while."""

@@ -94,7 +94,9 @@ def _call(tool: Tool, read_call: Callable[[Limits], Call]) -> Iterator[ToolInvok
 def _made(tool: Tool, call: Call, read: Credentials, pool: Pool, deadline: Deadline) -> Iterator[ToolInvokeMessage]:
     progress = ProgressText()
     delivery = Delivery(tool, call.output, read.image_base_url)
-    steps = generation.generate(call.source, call.inputs, pool, deadline=deadline, extra_data=_extra_data(read))
+    steps = generation.generate(
+        call.source, call.inputs, pool, deadline=deadline, extra_data=_extra_data(read), form=call.form
+    )
     for step in steps:
         match step:
             case OutputFile():
@@ -104,6 +106,8 @@ def _made(tool: Tool, call: Call, read: Credentials, pool: Pool, deadline: Deadl
             case Waiting() | Progress():
                 if call.progress and (text := progress.of(step)):
                     yield tool.create_stream_variable_message("progress", text)
+        # Or the bytes of a picture stay while the next one comes.
+        del step
 
 
 def _client(server: Server) -> Client:

@@ -172,7 +172,7 @@ def test_only_the_prompt_is_required() -> None:
 def test_parameters_are_those_that_apps_are_built_on() -> None:
     assert set(PARAMETERS) == {
         "prompt", "negative_prompt", "template", "model", "loras", "sampler", "scheduler", "size", "width", "height",
-        "seed", "steps", "cfg", "count", "output", "wait", "timeout", "progress",
+        "seed", "steps", "cfg", "count", "output", "format", "keep_metadata", "wait", "timeout", "progress",
     }  # fmt: skip
 
 
@@ -194,14 +194,30 @@ def test_sizes_offered() -> None:
     ]  # fmt: skip
 
 
+def test_formats_offered() -> None:
+    assert [option["value"] for option in PARAMETERS["format"]["options"]] == ["original", "webp", "jpeg"]
+
+
 def test_outputs_offered() -> None:
     assert [option["value"] for option in PARAMETERS["output"]["options"]] == ["image", "markdown", "both"]
 
 
-def test_defaults_that_dify_shows() -> None:
-    shown = {name: PARAMETERS[name].get("default") for name in ("wait", "timeout", "progress", "count")}
+SETTINGS = {
+    "format": "original", "keep_metadata": True, "wait": True, "timeout": 240, "progress": False, "count": 1,
+}  # fmt: skip
 
-    assert shown == {"wait": True, "timeout": 240, "progress": False, "count": 1}
+
+def test_defaults_that_dify_shows() -> None:
+    shown = {name: PARAMETERS[name].get("default") for name in SETTINGS}
+
+    assert shown == SETTINGS
+
+
+def test_run_workflow_answers_by_the_same_settings() -> None:
+    other = {parameter["name"]: parameter for parameter in TOOLS["tools/run_workflow.yaml"]["parameters"]}
+
+    for name in ("output", "format", "keep_metadata", "wait", "timeout", "progress"):
+        assert other[name] == PARAMETERS[name]
 
 
 class Reads(dict[str, Any]):
