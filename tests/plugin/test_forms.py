@@ -14,7 +14,7 @@ from comfybridge.errors import ComfyError
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.answer import File
 from comfybridge.simulator.dify_files import DifyFiles
-from tests.plugin.calls import Call, has_chinese
+from tests.plugin.calls import Call, Fails, has_chinese
 
 MIB = 2**20
 
@@ -116,7 +116,7 @@ def test_picture_too_large_for_agents_comes_as_webp_and_the_answer_says_so(
     ]
 
 
-def test_format_that_is_none_is_refused(fails: Call) -> None:
+def test_format_that_is_none_is_refused(fails: Fails) -> None:
     failure = fails(prompt="a red fox", format="gif")
 
     assert failure.outcome == "rejected"
