@@ -32,6 +32,7 @@ Method
   Requests and bytes are counted by a relay between plugin and server, in passes that are not timed: with HTTP heads and
   frames' heads, but without the handshakes of WebSockets, which are counted by themselves.
   Memory is resident memory; its peak is the kernel's (VmHWM) where it keeps one, else the highest of 20 looks a second.
+  The large pictures are of grain, 9 MiB each as PNG, handed over by one call of ours; the floor has no part in it.
   Conversion is timed once over all recorded workflows, with the node definitions loaded.
   Start is from exec to the first heartbeat, with the compiled files in place."""
 

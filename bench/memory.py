@@ -1,6 +1,8 @@
 """How much memory a process holds."""
 
 import contextlib
+import io
+import json
 import re
 import threading
 import time
@@ -8,13 +10,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import psutil
+from PIL import Image
 
 from bench.plugins import Plugin
+from bench.server import upload
 
 PICTURES = 20
+BIG_PICTURES, BIG_SIDE = 8, 2048
+
+_GRAIN = 12
 
 _LOOK_EVERY_S = 0.05
 _SETTLED_S = 1.0
@@ -66,6 +73,48 @@ class Figures:
     idle: int
     first: int
     peak: int
+
+
+@dataclass(frozen=True, slots=True)
+class BigFigures:
+    """Bytes: of the largest picture, held when idle after small pictures, and at most during one call."""
+
+    picture: int
+    idle: int
+    peak: int
+
+    @property
+    def above(self) -> float:
+        """The peak above idle, in pictures."""
+        return (self.peak - self.idle) / self.picture
+
+
+def of_big_pictures(plugin: Plugin, base_url: str, seeds: Iterator[int], **parameters: Any) -> BigFigures:
+    """Have a warm plugin hand over ``BIG_PICTURES`` of ``BIG_SIDE`` pixels in one call.
+
+    They are of grain, since a test card packs to a tenth of what a photograph does.
+
+    Raises:
+        CallError: they did not come about.
+    """
+    uploaded = upload(base_url, _grain())
+    graph: dict[str, Any] = {"load": {"class_type": "LoadImage", "inputs": {"image": uploaded}}}
+    for number in range(BIG_PICTURES):
+        inputs = {"images": ["load", 0], "filename_prefix": f"big{number}"}
+        graph[f"save{number}"] = {"class_type": "SaveImage", "inputs": inputs}
+    plugin.picture(base_url, next(seeds))
+    with Memory(plugin.daemon.pid) as memory:
+        time.sleep(_SETTLED_S)
+        idle = memory.now
+        answer = plugin.workflow(base_url, json.dumps(graph), **parameters)
+        return BigFigures(max(len(file.data) for file in answer.files), idle, memory.peak)
+
+
+def _grain() -> bytes:
+    bands = [Image.effect_noise((BIG_SIDE, BIG_SIDE), _GRAIN) for _ in "RGB"]
+    packed = io.BytesIO()
+    Image.merge("RGB", bands).save(packed, "PNG", compress_level=1)
+    return packed.getvalue()
 
 
 def of_pictures(plugin: Plugin, base_url: str, seeds: Iterator[int]) -> Figures:

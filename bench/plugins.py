@@ -63,6 +63,14 @@ class Plugin:
             raise CallError(f"{self.name}: {len(answer.files)} pictures instead of one")
         return Call(seconds, answer)
 
+    def workflow(self, base_url: str, workflow: str, **parameters: Any) -> Answer:
+        """What ours saves by a workflow of somebody's."""
+        parameters = {"workflow": workflow, **parameters}
+        try:
+            return self.daemon.call_tool(self.provider, "run_workflow", parameters, credentials={"base_url": base_url})
+        except (PluginError, PluginDiedError, ProtocolError, TimeoutError) as exc:
+            raise CallError(f"{self.name}: {exc}") from exc
+
 
 @dataclass(frozen=True, slots=True)
 class Pair:

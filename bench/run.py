@@ -25,6 +25,7 @@ _BUDGET_S = 40.0
 """For the pictures of one part on a server that is not ours alone."""
 
 _ADDED, _START = Aim(1.3), Aim(1.15)
+_TWO_PICTURES = Aim(2, of_ratio=False)
 _REQUESTS, _ONE_MORE_REQUEST, _NO_ERRORS = Aim(5, of_ratio=False), Aim(6, of_ratio=False), Aim(0, of_ratio=False)
 
 
@@ -47,6 +48,7 @@ class Run:
         with Server(0.0) as server:
             case = plugins.prepare(server.url, _SIMULATED, self.folder / "floor")
             yield self._memory(case, server.url)
+            yield self._big_memory(case, server.url)
         with case.start() as pair:
             for work_s, times in _TIMES.items():
                 with Server(work_s) as server:
@@ -95,6 +97,21 @@ class Run:
             Row(label=f"peak of {memory.PICTURES} pictures", ours=ours.peak, other=other.peak, unit="MiB"),
         ]
         return Section("Memory", "floor", rows)
+
+    def _big_memory(self, case: Case, base_url: str) -> Section:
+        """In processes of their own: a peak is of a whole life."""
+        with case.start_ours() as plugin:
+            kept = memory.of_big_pictures(plugin, base_url, self._seeds)
+        with case.start_ours() as plugin:
+            stripped = memory.of_big_pictures(plugin, base_url, self._seeds, keep_metadata=False)
+        rows = [
+            Row(label="largest picture", ours=kept.picture, other=stripped.picture, unit="MiB"),
+            Row(label="idle after a small picture", ours=kept.idle, other=stripped.idle, unit="MiB"),
+            Row(label="peak", ours=kept.peak, other=stripped.peak, unit="MiB"),
+            Row(label="peak above idle, in pictures", ours=kept.above, other=stripped.above, aim=_TWO_PICTURES),
+        ]
+        title = f"Memory, {memory.BIG_PICTURES} pictures of {memory.BIG_SIDE}×{memory.BIG_SIDE} in one call"
+        return Section(title, "stripped", rows, ("stripped: ours too, with keep_metadata off",))
 
     def _traffic_of_simulator(self, case: Case) -> Iterator[Section]:
         with Server(0.0) as server, case.start() as pair, ExitStack() as relays:

@@ -14,6 +14,7 @@ from typing import Any, Self
 from urllib.request import Request, urlopen
 from uuid import uuid4
 
+from comfybridge.connections import multipart
 from comfybridge.simulator import Simulator
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
@@ -97,6 +98,14 @@ def queue_foreign(base_url: str, graph: Mapping[str, Any], count: int) -> None:
         request = Request(f"{base_url}/prompt", json.dumps(body).encode(), {"Content-Type": "application/json"})  # noqa: S310  # as above
         with urlopen(request, timeout=_ANSWER_S):  # noqa: S310  # as above
             pass
+
+
+def upload(base_url: str, png: bytes) -> str:
+    """Put a picture into the server's ``input`` folder; the name that it has there."""
+    body, content_type = multipart({"image": ("grain.png", png, "image/png")})
+    request = Request(f"{base_url}/upload/image", body, {"Content-Type": content_type})  # noqa: S310  # as above
+    with urlopen(request, timeout=_ANSWER_S) as response:  # noqa: S310  # as above
+        return str(json.load(response)["name"])
 
 
 def wait_until_idle(base_url: str) -> None:

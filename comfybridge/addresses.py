@@ -1,4 +1,4 @@
-"""Web addresses that strangers name: read as browsers read them, and which of them are public. Pure."""
+"""Web addresses that strangers name: read as browsers read them, which are public, which are the same server. Pure."""
 
 import re
 from dataclasses import dataclass
@@ -117,6 +117,30 @@ def read(url: str, base: Address | None = None) -> Address:
         raise BadAddressError(Refusal.MALFORMED)
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return Address(parts.scheme, _host(parts), _PORTS[parts.scheme] if port is None else port, target)
+
+
+def moved(base_url: str, route: str, location: str, configured: str) -> tuple[str, str] | None:
+    """Where a redirect says that a server's route is now: the new base address, and ``/`` if one follows the route.
+
+    ``None`` unless it is the same route of the same server: of the same scheme, host and port, or of the same host by
+    https at https's own port or the configured one. So a login page is not followed, nor anything of somebody else.
+    """
+    try:
+        asked, target, first = read(base_url), read(location, read(f"{base_url}{route}")), read(configured)
+    except BadAddressError:
+        return None
+    is_same = (target.scheme, target.port) == (asked.scheme, asked.port)
+    is_safer = (asked.scheme, target.scheme) == ("http", "https") and target.port in (_PORTS["https"], first.port)
+    path = target.target.partition("?")[0]
+    slash = "/" if path.endswith("/") else ""
+    if (
+        not location
+        or target.host != asked.host
+        or not (is_same or is_safer)
+        or not path.removesuffix("/").endswith(route)
+    ):
+        return None
+    return target.origin + path.removesuffix("/").removesuffix(route), slash
 
 
 def is_public(ip: IPAddress) -> bool:

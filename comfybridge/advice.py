@@ -43,8 +43,8 @@ def unreachable(server: str, fault: Fault) -> Unavailable:
 def bad_status(server: str, path: str, status: int, location: str = "") -> Unavailable:
     """The error for an HTTP status that ComfyUI does not give; ``location`` is where a redirect points to."""
     if status in (401, 403):
-        english = f"does not let us in (HTTP {status}). Check api_key and headers."
-        chinese = f"拒绝访问（HTTP {status}）。请检查 api_key 和 headers。"
+        english = f"does not let us in (HTTP {status}). Check api_key, headers, and the login or token in base_url."
+        chinese = f"拒绝访问（HTTP {status}）。请检查 api_key、headers，以及 base_url 中的登录信息或令牌。"
     elif status == 404:  # noqa: PLR2004
         english = (
             f"has no {path} (HTTP 404): this is no ComfyUI, or base_url lacks the path that a proxy serves it under."
@@ -109,11 +109,11 @@ _SENTENCES = {
     Fault.TLS: (
         (
             "failed the TLS handshake. If it speaks plain HTTP, write http:// in base_url; if its certificate is from"
-            " a private authority, set REQUESTS_CA_BUNDLE where the plugin runs."
+            " a private authority, set REQUESTS_CA_BUNDLE where the plugin runs, or switch verify_tls off."
         ),
         (
             "TLS 握手失败。若服务器只支持 HTTP，请在 base_url 中使用 http://；"
-            "若使用私有证书，请在插件运行环境设置 REQUESTS_CA_BUNDLE。"
+            "若使用私有证书，请在插件运行环境设置 REQUESTS_CA_BUNDLE，或关闭 verify_tls。"
         ),
     ),
     Fault.SILENT: (

@@ -61,15 +61,20 @@ class Queued:
 class Client:
     """One ComfyUI server. Safe to use from several threads.
 
-    ``base_url`` may carry a path prefix. ``headers`` go with every request and with the WebSocket handshake; they are
-    in no error text. A client is cheap until its first request and keeps its connections until ``close``.
+    ``base_url`` may carry a path prefix. ``headers`` and ``query`` go with every request and with the WebSocket
+    handshake; they are in no error text. Without ``verify_tls`` any certificate will do. A client is cheap until its
+    first request and keeps its connections until ``close``.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, base_url: str, headers: Mapping[str, str] | None = None, *, query: str = "", verify_tls: bool = True
+    ) -> None:
         scheme, _, rest = base_url.partition("://")
         self.base_url = f"{scheme.lower()}://{rest}".rstrip("/")
         self._headers = dict(headers or {})
-        self._http = Transport(self.base_url, self._headers)
+        self._query = query
+        self._verify_tls = verify_tls
+        self._http = Transport(self.base_url, self._headers, query=query, verify_tls=verify_tls)
         self.definitions_fetched = 0
         """How often a definition came from the server; while it stays the same, so do the definitions."""
         self._definitions: dict[str, tuple[float, Mapping[str, Any] | None]] = {}
@@ -290,9 +295,15 @@ class Client:
         """Unload the models and free the GPU's memory, before one more try."""
         self._post("/free", {"unload_models": True, "free_memory": True}, deadline)
 
-    def view(self, output: Output, deadline: Deadline) -> bytes:
-        """The bytes of one output; their length is checked, their kind is the caller's business."""
-        answer = self._request("GET", f"/view?{view_query(output)}", deadline, accept=(HTTPStatus.NOT_FOUND,))
+    def view(self, output: Output, deadline: Deadline, *, largest: int | None = None, beginning: int = 0) -> bytes:
+        """The bytes of one output; their length is checked, their kind is the caller's business.
+
+        Raises:
+            TooLargeError: more than ``largest``; it has the ``beginning``, so many bytes. No more were waited for.
+        """
+        path = f"/view?{view_query(output)}"
+        accept = (HTTPStatus.NOT_FOUND,)
+        answer = self._request("GET", path, deadline, accept=accept, largest=largest, beginning=beginning)
         if answer.status == HTTPStatus.NOT_FOUND:
             raise FileGone(
                 f"The file {output.filename} is no longer in ComfyUI's {output.type} folder. ComfyUI repeats what it"
@@ -301,6 +312,16 @@ class Client:
                 "要重新生成，请修改任一参数，例如 filename_prefix。",
             )
         return answer.body
+
+    def preview(self, output: Output, wanted: str, deadline: Deadline, *, largest: int) -> bytes | None:
+        """A picture as ComfyUI re-encodes it, ``webp;90`` or ``jpeg;75``; ``None`` where it cannot.
+
+        Raises:
+            TooLargeError: more than ``largest`` bytes.
+        """
+        path = f"/view?{view_query(output, wanted)}"
+        answer = self._request("GET", path, deadline, accept=(400, 404, 500), largest=largest)
+        return answer.body if answer.status == HTTPStatus.OK else None
 
     # Events
 
@@ -330,7 +351,9 @@ class Client:
                 return self._events
             if time.monotonic() < self._no_socket_before:
                 return None
-            self._events = Events(self.base_url, self._headers, self._http.certificates, deadline)
+            self._events = Events(
+                self._http.base_url, self._headers, deadline, query=self._query, verify_tls=self._verify_tls
+            )
         except NoSocketError as exc:
             logger.info("no WebSocket at %s (%s): polling instead", self.base_url, exc)
             # One that ran out of its caller's time says nothing about the server.
@@ -370,18 +393,30 @@ class Client:
         content_type: str = "application/json",
         accept: tuple[int, ...] = (),
         is_repeatable: bool = True,
+        largest: int | None = None,
+        beginning: int = 0,
     ) -> Answer:
         """Send one request; its answer is a 2xx, or one of the statuses to ``accept``.
 
         Raises:
             Unavailable: anything else.
+            TooLargeError: only where ``largest`` is given.
             _AnswerLost: the same, for a request that has to be looked up before it may be repeated.
         """
         try:
             answer = self._http.request(
-                method, path, deadline, data=data, content_type=content_type, is_repeatable=is_repeatable
+                method,
+                path,
+                deadline,
+                data=data,
+                content_type=content_type,
+                is_repeatable=is_repeatable,
+                largest=largest,
+                beginning=beginning,
             )
         except TooLargeError as exc:
+            if largest is not None:
+                raise
             raise Failed(f"ComfyUI's answer to {path} is too large.", f"ComfyUI 对 {path} 的应答过大。") from exc
         except NoAnswerError as exc:
             error = advice.unreachable(self.base_url, exc.fault)
@@ -416,9 +451,10 @@ class _AnswerLost(Exception):  # a state, not an error of its own
         self.reception = reception
 
 
-def view_query(output: Output) -> str:
+def view_query(output: Output, preview: str = "") -> str:
     """The query of ``GET /view`` for one output, as ComfyUI's own front end writes it."""
-    return urlencode({"filename": output.filename, "subfolder": output.subfolder, "type": output.type})
+    named = {"filename": output.filename, "subfolder": output.subfolder, "type": output.type}
+    return urlencode({**named, "preview": preview} if preview else named)
 
 
 def _route(path: str) -> str:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Protocol
 
-from comfybridge import jobs
+from comfybridge import fetching, jobs
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, FileGone, InvalidInput, OutOfMemory, TimedOut, Unavailable
 from comfybridge.filling import Filled
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.media import InputFile, MediaType
 from comfybridge.messages import Succeeded
+from comfybridge.pictures import AS_SAVED, Form
 from comfybridge.pool import Pool
 from comfybridge.watch import Event
 
@@ -41,7 +42,7 @@ class Outcome:
 
 
 def collected(
-    submitted: Sequence[Job], deadline: Deadline, started: float, again: Again | None
+    submitted: Sequence[Job], deadline: Deadline, started: float, again: Again | None, form: Form = AS_SAVED
 ) -> Iterator[Event | OutputFile | Outcome]:
     """Follow jobs one after the other to their files.
 
@@ -58,7 +59,7 @@ def collected(
         while waiting:
             job, done_by_it = yield from _finish(waiting[0], deadline, again)
             texts += done_by_it.texts
-            done.append((yield from _fetched(job, done_by_it, deadline, again)))
+            done.append((yield from _fetched(job, done_by_it, deadline, again, form)))
             waiting.pop(0)
     except ComfyError as exc:
         _log(waiting[0], exc.prompt_id, exc.outcome, started)
@@ -83,7 +84,9 @@ def _log(job: Job, prompt_id: str | None, outcome: str, started: float) -> None:
     )
 
 
-def collect(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> Iterator[Event | OutputFile | Outcome]:
+def collect(
+    prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline, form: Form = AS_SAVED
+) -> Iterator[Event | OutputFile | Outcome]:
     """What ``generate`` yields, for jobs that were submitted before.
 
     Raises:
@@ -91,7 +94,8 @@ def collect(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> Ite
         ComfyError: one of its subclasses, for every other end but ``succeeded``.
     """
     started = time.monotonic()
-    yield from collected([_known(prompt_id, pool, deadline) for prompt_id in prompt_ids], deadline, started, None)
+    known = [_known(prompt_id, pool, deadline) for prompt_id in prompt_ids]
+    yield from collected(known, deadline, started, None, form)
 
 
 def cancel(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> list[tuple[Job, bool]]:
@@ -190,13 +194,13 @@ def _finish(job: Job, deadline: Deadline, again: Again | None) -> Generator[Even
 
 
 def _fetched(
-    job: Job, done: Succeeded, deadline: Deadline, again: Again | None
+    job: Job, done: Succeeded, deadline: Deadline, again: Again | None, form: Form
 ) -> Generator[Event | OutputFile, None, Job]:
     """Yield the files; where ComfyUI named one from its cache that is gone, have the rest saved once more."""
     fetched = 0
     for output in done.outputs:
         try:
-            yield jobs.fetch(job, output, deadline)
+            yield fetching.fetch(job, output, deadline, form)
             fetched += 1
         except FileGone:
             anew = dataclasses.replace(job.filled, saves_anew=True)
@@ -212,7 +216,7 @@ def _fetched(
         return job
     saved = yield from jobs.follow(second, deadline)
     for output in saved.outputs[fetched:]:
-        yield jobs.fetch(second, output, deadline)
+        yield fetching.fetch(second, output, deadline, form)
     return second
 
 

@@ -1,19 +1,21 @@
-"""HTTP connections whose every wait ends with a deadline, for ``transport`` and ``downloads``. Only here is urllib3.
+"""HTTP connections whose every wait ends with a deadline, for ``transport``, ``downloads`` and ``events``.
 
-urllib3 is what requests stands on; requests itself would double the time of every request here. What requests knows of
-the environment (proxies, certificates) is asked where connections are made.
+Only here is urllib3: it is what requests stands on; requests itself would double the time of every request here. What
+requests knows of the environment (proxies, certificates) is asked where connections are made.
 """
 
 import io
 import math
 import os
 import socket
+import ssl
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.client import HTTPResponse
+from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import SplitResult, urlsplit
 
 import urllib3
 from requests.adapters import HTTPAdapter
@@ -47,7 +49,11 @@ class NoAnswerError(Exception):
 
 
 class TooLargeError(Exception):
-    """The answer is larger than anybody needs."""
+    """The answer is larger than anybody needs; ``begun`` is as much of its beginning as was asked for."""
+
+    def __init__(self, begun: bytes = b"") -> None:
+        super().__init__()
+        self.begun = begun
 
 
 def certificates() -> str:
@@ -60,7 +66,7 @@ def proxy_for(url: str) -> str:
     return select_proxy(url, get_environ_proxies(url)) or ""
 
 
-def connections(proxy: str, *, is_patient: bool = False) -> Connections:
+def connections(proxy: str, *, is_patient: bool = False, verify_tls: bool = True) -> Connections:
     """Connections straight to whatever is asked, or through a proxy when one is given.
 
     Patient ones bear any silence within the time for the whole answer.
@@ -68,13 +74,15 @@ def connections(proxy: str, *, is_patient: bool = False) -> Connections:
     Raises:
         NoAnswerError: the proxy is of a kind that needs more packages, such as socks5.
     """
+    if not verify_tls:
+        # It would say so for every connection; whoever decided it says so once.
+        urllib3.disable_warnings(faults.InsecureRequestWarning)
+    trusted = _authorities(verify_tls=verify_tls)
     if not proxy:
-        return _punctual(Connections(maxsize=_KEPT_CONNECTIONS, **_authorities()), is_patient=is_patient)
-    # As requests reads it: 127.0.0.1:7890 is an HTTP proxy, and a user name in the address is for the proxy.
-    proxy = prepend_scheme_if_needed(proxy, "http")  # type: ignore[no-untyped-call]  # requests leaves it unannotated
-    headers = HTTPAdapter().proxy_headers(proxy)
+        return _punctual(Connections(maxsize=_KEPT_CONNECTIONS, **trusted), is_patient=is_patient)
+    proxy, headers = _proxy(proxy)
     try:
-        manager = urllib3.ProxyManager(proxy, maxsize=_KEPT_CONNECTIONS, proxy_headers=headers, **_authorities())
+        manager = urllib3.ProxyManager(proxy, maxsize=_KEPT_CONNECTIONS, proxy_headers=headers, **trusted)
     except faults.ProxySchemeUnknown as exc:
         raise NoAnswerError(Fault.PROXY) from exc
     return _punctual(manager, is_patient=is_patient)
@@ -86,6 +94,39 @@ def connection_to(address: str, scheme: str, host: str, port: int) -> Connection
     if scheme == "http":
         return _HTTPPool(address, port)
     return _HTTPSPool(address, port, server_hostname=host, **_authorities())
+
+
+def socket_to(url: str, deadline: Deadline, *, verify_tls: bool = True) -> socket.socket:
+    """A socket to the server of an address, through the proxies and with the certificates that requests to it have.
+
+    Raises:
+        NoAnswerError: there is none, or none in time.
+    """
+    target, proxy = urlsplit(url), proxy_for(url)
+    proxy, headers = _proxy(proxy) if proxy else ("", {})
+    hop = urlsplit(proxy) if proxy else target
+    if proxy and hop.scheme != "http":
+        raise NoAnswerError(Fault.PROXY)
+    timeout = max(_LEAST_S, min(CONNECT_S, deadline.remaining()))
+    opened: connection.HTTPConnection
+    if target.scheme == "https":
+        trusted = _authorities(verify_tls=verify_tls)
+        opened = connection.HTTPSConnection(str(hop.hostname), _port(hop), timeout=timeout, **trusted)
+    else:
+        opened = connection.HTTPConnection(str(hop.hostname), _port(hop), timeout=timeout)
+    try:
+        if proxy:
+            opened.set_tunnel(str(target.hostname), _port(target), headers)
+        opened.connect()
+    except faults.HTTPError as exc:
+        opened.close()
+        raise NoAnswerError(_fault(exc)) from exc
+    except (OSError, HTTPException) as exc:
+        opened.close()
+        at = Fault.PROXY if proxy else Fault.NO_CONNECTION
+        raise NoAnswerError(Fault.TLS if isinstance(exc, ssl.SSLError) else at) from exc
+    connected: socket.socket = opened.sock
+    return connected
 
 
 @contextmanager
@@ -126,21 +167,29 @@ def answer(
         raise NoAnswerError(_fault(exc)) from exc
 
 
-def whole(response: urllib3.BaseHTTPResponse, largest: int, piece: int = _PIECE) -> bytes:
-    """The unpacked body.
+def whole(response: urllib3.BaseHTTPResponse, largest: int, piece: int = _PIECE, *, beginning: int = 0) -> bytes:
+    """The unpacked body. Of one that is too large, no more than the ``beginning`` is waited for.
 
     Raises:
         TooLargeError: more than ``largest`` bytes were announced or came.
     """
     if (response.length_remaining or 0) > largest:
-        raise TooLargeError
-    received = bytearray()
+        raise TooLargeError(_begun(response, beginning))
+    # Its value is handed out without a copy; of a picture two would be many.
+    received = io.BytesIO()
     # Other reads than read1() wait for a whole piece, and would unpack all that they got at once.
     while part := response.read1(piece, decode_content=True):
+        received.write(part)
+        if received.tell() > largest:
+            raise TooLargeError(received.getvalue()[:beginning])
+    return received.getvalue()
+
+
+def _begun(response: urllib3.BaseHTTPResponse, size: int) -> bytes:
+    received = b""
+    while len(received) < size and (part := response.read1(size - len(received), decode_content=True)):
         received += part
-        if len(received) > largest:
-            raise TooLargeError
-    return bytes(received)
+    return received
 
 
 def multipart(fields: Mapping[str, str | tuple[str, bytes, str]]) -> tuple[bytes, str]:
@@ -225,8 +274,20 @@ def _punctual(manager: Connections, *, is_patient: bool) -> Connections:
     return manager
 
 
-def _authorities() -> dict[str, Any]:
+def _proxy(address: str) -> tuple[str, dict[str, str]]:
+    """As requests reads it: 127.0.0.1:7890 is an HTTP proxy, and a user name in the address is for the proxy."""
+    address = prepend_scheme_if_needed(address, "http")  # type: ignore[no-untyped-call]  # requests leaves it unannotated
+    return address, HTTPAdapter().proxy_headers(address)
+
+
+def _port(address: SplitResult) -> int:
+    return address.port or (443 if address.scheme == "https" else 80)
+
+
+def _authorities(*, verify_tls: bool = True) -> dict[str, Any]:
     """Keyword arguments of urllib3, which wants to know what OpenSSL finds there."""
+    if not verify_tls:
+        return {"cert_reqs": ssl.CERT_NONE}
     where = certificates()
     return {"ca_cert_dir": where} if Path(where).is_dir() else {"ca_certs": where}
 

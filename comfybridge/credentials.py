@@ -1,12 +1,13 @@
 """What an operator types into Dify's credential form, as values. Pure; no secret is ever in an error's text."""
 
+import base64
 import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from comfybridge import moderation
 from comfybridge.errors import InvalidInput
@@ -18,9 +19,9 @@ MAX_PROMPT_LENGTH = 8000
 _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%\w+)?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token of RFC 9110."""
+_TRUE, _FALSE = ("", "true", "1", "yes", "on"), ("false", "0", "no", "off")
 _SEPARATOR = re.compile(r"\s\|(?:\s|$)|[\r\n]")
-
-
+_EXAMPLE = "http://192.168.1.5:8188"
 _SIZE = re.compile(r"(\d{2,5})\s*[xX×*]\s*(\d{2,5})")
 _MEGA = 1_000_000
 
@@ -42,13 +43,24 @@ class Fallback:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """One ComfyUI and the way in. The address has no trailing slash and no secret, and ``repr`` shows only that."""
+
+    base_url: str
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    query: str = field(default="", repr=False)
+    """``token=abc``, to go with every request."""
+    verify_tls: bool = field(default=True, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Addresses without a trailing slash; ``headers`` hold the Bearer token too. ``repr`` shows no secret.
+    """``headers`` hold the Bearer token too; a server's own hold the login of its address. ``repr`` shows no secret.
 
     ``max_pixels`` and ``max_jobs_per_user`` are ``None`` where there is no limit.
     """
 
-    base_urls: tuple[str, ...]
+    servers: tuple[Server, ...]
     headers: tuple[tuple[str, str], ...]
     image_base_url: str | None
     comfy_org_api_key: str | None
@@ -58,20 +70,24 @@ class Credentials:
     max_jobs_per_user: int | None
     fallback: Fallback | None
 
+    @property
+    def base_urls(self) -> tuple[str, ...]:
+        return tuple(server.base_url for server in self.servers)
+
     def __repr__(self) -> str:
         return f"Credentials(base_urls={self.base_urls})"
 
 
 def read(values: Mapping[str, Any]) -> Credentials:
     """Raises InvalidInput with a sentence that names the field and says how it is written."""
-    base_urls = tuple(_address("base_url", part) for part in _text(values, "base_url").split(",") if part.strip())
-    if not base_urls:
+    typed = [part for part in _text(values, "base_url").split(",") if part.strip()]
+    if not typed:
         raise InvalidInput(
             "base_url is empty: enter ComfyUI's address, for example http://192.168.1.5:8188.",
             "base_url 为空：请填写 ComfyUI 地址，例如 http://192.168.1.5:8188。",
         )
     image_base_url = _text(values, "image_base_url")
-    if image_base_url and len(base_urls) > 1:
+    if image_base_url and len(typed) > 1:
         raise InvalidInput(
             "image_base_url works with one server only: leave it empty, or keep one address in base_url.",
             "image_base_url 只支持单个服务器：请留空，或在 base_url 中只保留一个地址。",
@@ -81,10 +97,10 @@ def read(values: Mapping[str, Any]) -> Credentials:
         _refuse_unsendable("api_key", api_key)
         headers["Authorization"] = f"Bearer {api_key}"
     for header, value in _headers(_text(values, "headers")).items():
-        # What is typed wins, however it is spelled: two headers of one name would be sent as two.
-        headers = {name: kept for name, kept in headers.items() if name.lower() != header.lower()} | {header: value}
+        headers = _with(headers, header, value)
+    verify_tls = _flag(values, "verify_tls")
     return Credentials(
-        base_urls=base_urls,
+        servers=tuple(_server(part, headers, verify_tls=verify_tls) for part in typed),
         headers=tuple(headers.items()),
         image_base_url=_address("image_base_url", image_base_url) if image_base_url else None,
         comfy_org_api_key=_text(values, "comfy_org_api_key") or None,
@@ -101,7 +117,47 @@ def _text(values: Mapping[str, Any], name: str) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _address(name: str, typed: str, example: str = "http://192.168.1.5:8188") -> str:
+def _with(headers: Mapping[str, str], header: str, value: str) -> dict[str, str]:
+    # What is added wins, however it is spelled: two headers of one name would be sent as two.
+    return {name: kept for name, kept in headers.items() if name.lower() != header.lower()} | {header: value}
+
+
+def _server(typed: str, headers: Mapping[str, str], *, verify_tls: bool) -> Server:
+    """``https://user:password@host/prefix?token=abc``, taken apart."""
+    address, _, query = typed.strip().partition("?")
+    scheme, colon, rest = address.partition("://")
+    before, slash, path = rest.partition("/")
+    login, at, host = before.rpartition("@")
+    if "@" in path + query:
+        raise _bad_address(
+            "base_url",
+            _EXAMPLE,
+            "has an @ that may belong to a password: write / as %2F and @ as %40 in passwords and tokens",
+            "中的 @ 可能属于密码：密码或令牌中的 / 请写作 %2F，@ 请写作 %40",
+        )
+    if "#" in typed:
+        raise _bad_address(
+            "base_url",
+            _EXAMPLE,
+            "must not hold a #: write %23 where a password has one",
+            "不能包含 #：密码中的 # 请写作 %23",
+        )
+    base_url = _address("base_url", f"{scheme}{colon}{host}{slash}{path}")
+    if not query.isascii() or not query.isprintable() or " " in query:
+        raise _bad_address(
+            "base_url",
+            _EXAMPLE,
+            "holds a character that no address has: percent-encode it",
+            "含有地址中不允许的字符：请用百分号编码",
+        )
+    if at:
+        user, _, password = login.partition(":")
+        encoded = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+        headers = _with(headers, "Authorization", f"Basic {encoded}")
+    return Server(base_url=base_url, headers=tuple(headers.items()), query=query, verify_tls=verify_tls)
+
+
+def _address(name: str, typed: str, example: str = _EXAMPLE) -> str:
     address = typed.strip()
     try:
         parts = urlsplit(address)
@@ -116,8 +172,8 @@ def _address(name: str, typed: str, example: str = "http://192.168.1.5:8188") ->
         raise _bad_address(
             name,
             example,
-            "must not hold a user name or password: put them into headers (Authorization: Basic …) or api_key",
-            "不能包含用户名或密码：请填写到 headers（Authorization: Basic …）或 api_key 中",
+            "must not hold a user name or password: whoever gets a link would get them",
+            "不能包含用户名或密码：拿到链接的人都会看到",
         )
     if not _HOST.fullmatch(host) or not has_port or not address.isprintable() or " " in address:
         raise _bad_address(name, example, "has no usable host name or port", "缺少有效的主机名或端口")
@@ -173,6 +229,13 @@ def _refuse_unsendable(name: str, value: str) -> None:
             f"{name} holds a character that HTTP headers cannot carry: use plain ASCII, without line breaks.",
             f"{name} 包含 HTTP 头无法携带的字符：请仅使用不含换行的 ASCII 字符。",
         )
+
+
+def _flag(values: Mapping[str, Any], name: str) -> bool:
+    text = _text(values, name).lower()
+    if text not in _TRUE + _FALSE:
+        raise InvalidInput(f"{name} must be true or false.", f"{name} 必须是 true 或 false。")
+    return text in _TRUE
 
 
 def _length(text: str) -> int:

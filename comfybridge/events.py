@@ -4,12 +4,12 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from uuid import uuid4
 
 import websocket
 
+from comfybridge.connections import NoAnswerError, socket_to
 from comfybridge.deadline import Deadline
 from comfybridge.messages import Disconnected, Heard, QueueSize, read_frame
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 # The library logs every lost connection as an error with a traceback; we cope with it and say so ourselves.
 logging.getLogger("websocket").setLevel(logging.CRITICAL)
 
-_CONNECT_S = 5.0
+_CONNECT_S, _LEAST_S = 5.0, 0.05
 _IDLE_S = 300.0
 _PING_EVERY_S = 15.0
 _DEAF_AFTER_S = 3.0
@@ -74,17 +74,24 @@ class Events:
     Closed by ``close``, by the server, when a ping stays without an answer, or after some minutes without a prompt.
     """
 
-    def __init__(self, base_url: str, headers: Mapping[str, str], certificates: str, deadline: Deadline) -> None:
+    def __init__(
+        self, base_url: str, headers: Mapping[str, str], deadline: Deadline, *, query: str = "", verify_tls: bool = True
+    ) -> None:
         # A fresh client_id for every connection: when an old connection with the same id ends, ComfyUI's server.py
         # forgets the newcomer too.
         self.client_id = uuid4().hex
         self.last_frame = 0.0
         self._listeners: dict[str, Listener] = {}
         scheme, address = base_url.split("://", 1)
+        asked = "&".join(filter(None, (f"clientId={self.client_id}", query)))
+        opening = Deadline(max(_LEAST_S, min(_CONNECT_S, deadline.remaining())))
         try:
+            # Connected by us: of proxies and certificates the library has a mind of its own.
+            connected = socket_to(base_url, opening, verify_tls=verify_tls)
+            connected.settimeout(max(_LEAST_S, opening.remaining()))
             self._socket = websocket.create_connection(
-                f"{'wss' if scheme == 'https' else 'ws'}://{address}/ws?clientId={self.client_id}",
-                timeout=max(0.05, min(_CONNECT_S, deadline.remaining())),
+                f"{'wss' if scheme == 'https' else 'ws'}://{address}/ws?{asked}",
+                socket=connected,
                 header=[f"{name}: {value}" for name, value in headers.items()],
                 # Behind a proxy that rewrites Host, ComfyUI's origin check (server.py) would answer 403.
                 suppress_origin=True,
@@ -92,8 +99,9 @@ class Events:
                 redirect_limit=0,
                 skip_utf8_validation=True,
                 enable_multithread=True,
-                sslopt={"ca_cert_path" if Path(certificates).is_dir() else "ca_certs": certificates},
             )
+        except NoAnswerError as exc:
+            raise NoSocketError(exc.fault.name) from exc
         except (websocket.WebSocketException, OSError, ValueError) as exc:
             raise NoSocketError(type(exc).__name__) from exc
         self._socket.settimeout(_PING_EVERY_S)

@@ -19,6 +19,7 @@ from comfybridge.idempotency import MOST_ATTEMPTS, Key
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.library import Source
 from comfybridge.messages import Interrupted, NodeFailed
+from comfybridge.pictures import AS_SAVED, Form
 from comfybridge.pool import Pool
 from comfybridge.watch import Event
 from comfybridge.workflow import Definitions
@@ -47,6 +48,7 @@ def generate(
     keeps_on: bool = True,
     most_pixels: int | None = None,
     instead: Instead | None = None,
+    form: Form = AS_SAVED,
 ) -> Iterator[Event | OutputFile | Outcome | Picture | Drawn]:
     """Make pictures: events while it waits, then each picture as it is fetched, then the Outcome.
 
@@ -79,7 +81,7 @@ def generate(
             return _again(job, filled, deadline, extra_data, listening, frees=frees)
 
         try:
-            yield from collecting.collected(waiting, deadline, started, again)
+            yield from collecting.collected(waiting, deadline, started, again, form)
         except TimedOut as exc:
             if keeps_on:
                 raise

@@ -6,19 +6,19 @@ The WebSocket wakes, the history decides, the deadline bounds every wait.
 import contextlib
 import logging
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from comfybridge import filling, preflight, workflow
-from comfybridge.client import Client
+from comfybridge.client import Client, view_query
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, OutOfMemory, Rejected, TimedOut, Unavailable
 from comfybridge.events import Listener
 from comfybridge.filling import Filled
-from comfybridge.media import output_type
+from comfybridge.media import MediaType, media_type, output_type
 from comfybridge.messages import (
     HistoryEntry,
     Interrupted,
@@ -34,6 +34,8 @@ from comfybridge.watch import Event, Watch
 from comfybridge.workflow import Definitions
 
 logger = logging.getLogger(__name__)
+
+Asked = TypeVar("Asked")
 
 _WAKE_EVERY_S = 2.0
 _TAKE_BACK_S = 2.0
@@ -61,13 +63,17 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class OutputFile:
-    """One finished file: its bytes as ComfyUI saved them, and a file name whose extension fits the bytes."""
+    """One finished file: its bytes, and a file name whose extension fits them."""
 
     job: Job
     output: Output
     filename: str
     mime: str
     data: bytes
+    view: str | None
+    """The query of ``/view`` that brings it; ``None`` where that would bring more than is handed over."""
+    notes: tuple[tuple[str, str], ...] = ()
+    """What to tell of it, in English and Chinese."""
 
 
 def queue(
@@ -214,7 +220,9 @@ def _outputs(entry: Succeeded) -> Succeeded:
     return Succeeded(saved(entry.outputs), entry.texts, entry.cached)
 
 
-def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
+def fetch(
+    job: Job, output: Output, deadline: Deadline, *, largest: int | None = None, beginning: int = 0
+) -> OutputFile:
     """Fetch one file and look whether it is what its name says.
 
     Raises:
@@ -222,12 +230,45 @@ def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
         Failed: it is something else.
         TimedOut: the deadline passed; the file can still be collected.
         Unavailable: the server does not answer any more.
+        TooLargeError: it has more than ``largest`` bytes; the error has the ``beginning``.
     """
+    data = _patiently(job, deadline, lambda: job.client.view(output, deadline, largest=largest, beginning=beginning))
+    media = output_type(data, output.filename)
+    if media is None:
+        raise Failed(
+            f"What ComfyUI served as {output.filename} is not a whole file of that kind ({len(data)} bytes).",
+            f"ComfyUI 返回的 {output.filename} 不是完整的该类文件（{len(data)} 字节）。",
+            prompt_id=job.prompt_id,
+            server=job.client.base_url,
+        )
+    return _file(job, output, media, data)
+
+
+def preview(job: Job, output: Output, deadline: Deadline, wanted: str, *, largest: int) -> OutputFile | None:
+    """Fetch a picture as ComfyUI re-encodes it, ``webp;90`` or ``jpeg;75``; ``None`` where it does not.
+
+    Raises:
+        TimedOut, Unavailable, TooLargeError: as ``fetch``.
+    """
+    data = _patiently(job, deadline, lambda: job.client.preview(output, wanted, deadline, largest=largest))
+    media = media_type(data) if data is not None else None
+    if data is None or media is None or media.mime != f"image/{wanted.partition(';')[0]}":
+        return None
+    return _file(job, output, media, data, wanted)
+
+
+def _file(job: Job, output: Output, media: MediaType, data: bytes, preview: str = "") -> OutputFile:
+    # The prompt_id is in the name for ComfyUI's cache's sake, and only long to people.
+    stem = PurePosixPath(output.filename).stem.replace(f"_{job.prompt_id}", "")
+    return OutputFile(job, output, stem + media.extension, media.mime, data, view_query(output, preview))
+
+
+def _patiently(job: Job, deadline: Deadline, ask: Callable[[], Asked]) -> Asked:
+    """Ask for a file, more than once where the server does not answer."""
     attempt, back_by = 1, time.monotonic() + _AWAY_S
     while True:
         try:
-            data = job.client.view(output, deadline)
-            break
+            return ask()
         except Unavailable as exc:
             if deadline.has_passed():
                 raise _timed_out(job, deadline) from exc
@@ -240,17 +281,6 @@ def fetch(job: Job, output: Output, deadline: Deadline) -> OutputFile:
         except ComfyError as exc:
             exc.about(job.prompt_id, job.client.base_url)
             raise
-    media = output_type(data, output.filename)
-    if media is None:
-        raise Failed(
-            f"What ComfyUI served as {output.filename} is not a whole file of that kind ({len(data)} bytes).",
-            f"ComfyUI 返回的 {output.filename} 不是完整的该类文件（{len(data)} 字节）。",
-            prompt_id=job.prompt_id,
-            server=job.client.base_url,
-        )
-    # The prompt_id is in the name for ComfyUI's cache's sake, and only long to people.
-    stem = PurePosixPath(output.filename).stem.replace(f"_{job.prompt_id}", "")
-    return OutputFile(job, output, stem + media.extension, media.mime, data)
 
 
 def cancel(jobs: Sequence[Job]) -> None:

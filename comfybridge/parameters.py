@@ -13,6 +13,7 @@ from comfybridge.filling import Inputs
 from comfybridge.library import Named, Pasted, Source
 from comfybridge.media import InputFile
 from comfybridge.moderation import NONE, BlockedWords
+from comfybridge.pictures import FORMATS, Form
 from comfybridge.template import AUTO
 
 OUTPUTS = ("image", "markdown", "both")
@@ -53,6 +54,7 @@ class Call:
     source: Source
     inputs: Inputs
     output: str
+    form: Form
     wait: bool
     timeout_s: float
     progress: bool
@@ -143,6 +145,7 @@ class Earlier:
 
     prompt_ids: tuple[str, ...]
     output: str
+    form: Form
     timeout_s: float
     progress: bool
 
@@ -163,6 +166,7 @@ def earlier(values: Mapping[str, Any], limits: Limits) -> Earlier:
     return Earlier(
         prompt_ids=ids,
         output=answering["output"],
+        form=answering["form"],
         timeout_s=answering["timeout_s"],
         progress=answering["progress"],
     )
@@ -330,6 +334,10 @@ def _answering(values: Mapping[str, Any], limits: Limits) -> dict[str, Any]:
     timeout_s = reading.number(values, "timeout", (1, math.inf)) or TIMEOUT_DEFAULT_S
     return {
         "output": reading.choice(values, "output", OUTPUTS, default="image"),
+        "form": Form(
+            reading.choice(values, "format", FORMATS, default="original"),
+            reading.flag(values, "keep_metadata", default=True),
+        ),
         "wait": reading.flag(values, "wait", default=True),
         "timeout_s": min(timeout_s, longest),
         "progress": reading.flag(values, "progress", default=False),

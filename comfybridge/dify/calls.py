@@ -17,7 +17,7 @@ from comfybridge import advice, collecting, credentials, fallback, generation, i
 from comfybridge.allowance import Allowance
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
-from comfybridge.credentials import Credentials
+from comfybridge.credentials import Credentials, Server
 from comfybridge.deadline import Deadline
 from comfybridge.dify import answers, intake, moderating
 from comfybridge.dify.delivery import LONGEST_ANSWER, Delivery, ProgressText, facts, machine_data
@@ -56,13 +56,13 @@ def validate(values: Mapping[str, Any]) -> None:
     """
     try:
         read = credentials.read(values)
-        for base_url in read.base_urls:
+        for server in read.servers:
             # A new client, so that an answer of a moment ago, under other credentials, decides nothing.
-            with contextlib.closing(Client(base_url, dict(read.headers))) as client:
+            with contextlib.closing(_client(server)) as client:
                 version = str(client.system_stats(Deadline(_VALIDATION_S))["system"]["comfyui_version"])
             # A fork may name its version in a way of its own; then its answer to POST /prompt tells.
             if (numbers := _numbers(version)) and numbers < _OLDEST_COMFYUI:
-                raise advice.too_old(base_url, version)
+                raise advice.too_old(server.base_url, version)
     except ComfyError as exc:
         raise ToolProviderCredentialValidationError(f"{exc}\n{exc.zh}") from exc
 
@@ -121,7 +121,7 @@ def get_result(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMess
         call = parameters.earlier(values, _limits(read))
         pool = _pool(read)
         deadline = Deadline(call.timeout_s)
-        steps = collecting.collect(call.prompt_ids, pool, deadline=deadline)
+        steps = collecting.collect(call.prompt_ids, pool, deadline=deadline, form=call.form)
         try:
             yield from _handed_over(tool, steps, call.output, read, progress=call.progress)
         except TimedOut as exc:
@@ -205,6 +205,7 @@ def _call(
                     keeps_on=call.keeps_on,
                     most_pixels=read.max_pixels,
                     instead=_instead(call, read, deadline) if has_fallback else None,
+                    form=call.form,
                 )
                 yield from _handed_over(tool, steps, call.output, read, progress=call.progress)
             else:
@@ -272,16 +273,25 @@ def _handed_over(
             case Waiting() | Progress():
                 if progress and (text := said.of(step)):
                     yield tool.create_stream_variable_message("progress", text)
+        # Or the bytes of a picture stay while the next one comes.
+        del step
+
+
+def _client(server: Server) -> Client:
+    return Client(server.base_url, dict(server.headers), query=server.query, verify_tls=server.verify_tls)
 
 
 @functools.lru_cache(maxsize=_POOLS)
-def _pool_of(base_urls: tuple[str, ...], headers: tuple[tuple[str, str], ...]) -> Pool:
-    return Pool([Client(base_url, dict(headers)) for base_url in base_urls])
+def _pool_of(servers: tuple[Server, ...]) -> Pool:
+    for server in servers:
+        if not server.verify_tls and server.base_url.startswith("https:"):
+            logger.warning("verify_tls is off: whoever answers for %s is believed to be it", server.base_url)
+    return Pool([_client(server) for server in servers])
 
 
 def _pool(read: Credentials) -> Pool:
-    """One pool for all calls with the same servers and headers, so that connections and definitions are kept."""
-    return _pool_of(read.base_urls, read.headers)
+    """One pool for all calls with the same servers and ways in, so that connections and definitions are kept."""
+    return _pool_of(read.servers)
 
 
 def _extra_data(read: Credentials) -> dict[str, Any]:

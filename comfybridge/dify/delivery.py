@@ -8,11 +8,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 from dify_plugin import Tool
 from dify_plugin.entities.tool import ToolInvokeMessage
 
-from comfybridge.client import view_query
 from comfybridge.collecting import Outcome
 from comfybridge.fallback import Drawn, Picture
 from comfybridge.jobs import Job, OutputFile
@@ -25,6 +25,8 @@ logger = logging.getLogger("comfybridge")
 LONGEST_ANSWER = 1450
 """Bytes of text, JSON and variables together, somewhat below the 1.5 kB promised: an agent's model reads them all."""
 
+_PIECE = 8192
+"""What Dify's API takes at most."""
 _LEAST_PROGRESS = 0.1
 _PROGRESS_EVERY_S = 2.0
 _LONGEST_PROGRESS = 200
@@ -54,6 +56,8 @@ class Delivery:
         self._kinds[_KINDS.get(file.mime.partition("/")[0], "file")] += 1
         # What the graph says may be the size of a first pass only.
         self._size = self._size or image_size(file.data)
+        for english, chinese in file.notes if isinstance(file, OutputFile) else ():
+            self._note(english, chinese)
         url = self._url(file) if self._output != "image" else None
         if url is not None:
             # What is no picture is a link that can be opened.
@@ -67,7 +71,7 @@ class Delivery:
                 self._note("The links of all files would be too long: the others are attached.", "其余文件以附件返回")
                 url = None
         if url is None or self._output == "both":
-            yield self._tool.create_blob_message(file.data, meta={"mime_type": file.mime, "filename": file.filename})
+            yield from _blob(file)
 
     def summary(self, outcome: Outcome, room: int) -> Iterator[ToolInvokeMessage]:
         """The end of a call that succeeded: what was made, in one line, the links, what nodes said, the facts."""
@@ -112,8 +116,8 @@ class Delivery:
         return f"{made}{size}{seed}, {by}, {known['seconds']:.1f} s."
 
     def _url(self, file: OutputFile | Picture) -> str | None:
-        if self._image_base_url is not None and isinstance(file, OutputFile):
-            return f"{self._image_base_url}/view?{view_query(file.output)}"
+        if self._image_base_url is not None and isinstance(file, OutputFile) and file.view is not None:
+            return f"{self._image_base_url}/view?{file.view}"
         try:
             stored = self._tool.session.file.upload(
                 filename=file.filename, content=file.data, mimetype=file.mime
@@ -132,6 +136,21 @@ class Delivery:
 
     def _note(self, english: str, chinese: str) -> None:
         self.notes[f"{english} / {chinese}."] = None
+
+
+def _blob(file: OutputFile | Picture) -> Iterator[ToolInvokeMessage]:
+    """The file in pieces, as the SDK itself sends it on; the SDK would hold it, whole and in pieces, until the next."""
+    blob_id, meta = uuid4().hex, {"mime_type": file.mime, "filename": file.filename}
+    pieces = range(0, len(file.data), _PIECE)
+    for sequence, begin in enumerate((*pieces, len(file.data))):
+        message = ToolInvokeMessage.BlobChunkMessage(
+            id=blob_id,
+            sequence=sequence,
+            total_length=len(file.data),
+            blob=file.data[begin : begin + _PIECE],
+            end=sequence == len(pieces),
+        )
+        yield ToolInvokeMessage(type=ToolInvokeMessage.MessageType.BLOB_CHUNK, message=message, meta=meta)
 
 
 class ProgressText:

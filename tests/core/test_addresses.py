@@ -6,7 +6,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from urllib3.util import parse_url
 
-from comfybridge.addresses import Address, BadAddressError, is_among, is_public, read
+from comfybridge.addresses import Address, BadAddressError, is_among, is_public, moved, read
 from comfybridge.refusals import Refusal
 
 NAT64 = IPv6Network("64:ff9b::/96")
@@ -277,3 +277,49 @@ def test_urllib3_reads_no_other_host_than_we_do(host: str, path: str) -> None:
         assert (again.host or "").strip("[]") == address.host
         assert again.auth is None
         assert again.port in (address.port, None)
+
+
+class TestMoved:
+    @pytest.mark.parametrize(
+        ("base_url", "location", "found"),
+        [
+            ("http://gpu:8188", "https://gpu:8188/prompt", ("https://gpu:8188", "")),
+            ("http://gpu:8188", "https://gpu/prompt", ("https://gpu", "")),
+            ("http://gpu", "https://GPU:443/prompt", ("https://gpu", "")),
+            ("http://gpu", "https://gpu./prompt/?x=1", ("https://gpu", "/")),
+            ("http://gpu/comfy", "https://gpu/comfy/prompt", ("https://gpu/comfy", "")),
+            ("https://gpu/comfy", "/app/comfy/prompt", ("https://gpu/app/comfy", "")),
+            ("https://gpu/comfy", "prompt/", ("https://gpu/comfy", "/")),
+            ("http://[::1]:1", "https://[0::1]:1/prompt", ("https://[::1]:1", "")),
+        ],
+    )
+    def test_same_route_of_the_same_server_is_found(self, base_url: str, location: str, found: tuple[str, str]) -> None:
+        assert moved(base_url, "/prompt", location, base_url) == found
+
+    @pytest.mark.parametrize(
+        ("base_url", "location"),
+        [
+            ("http://gpu:8188", ""),
+            ("http://gpu:8188", "http://gpu:8189/prompt"),
+            ("http://gpu:8188", "https://gpu:8443/prompt"),
+            ("http://gpu:8188", "http://gpu/prompt"),
+            ("https://gpu", "http://gpu/prompt"),
+            ("https://gpu", "https://gpu:8443/prompt"),
+            ("http://gpu", "https://gpu.example.com/prompt"),
+            ("http://gpu", "https://www.gpu/prompt"),
+            ("http://gpu", "//other/prompt"),
+            ("http://gpu", "https://gpu@other/prompt"),
+            ("http://gpu", "https://me:pw@gpu/prompt"),
+            ("http://gpu", "\\\\other/prompt"),
+            ("http://gpu", "https://gpu/login?next=/prompt"),
+            ("http://gpu", "https://gpu/"),
+            ("http://gpu", "https://gpu/prompt/x"),
+            ("http://gpu", "ftp://gpu/prompt"),
+            ("http://127.0.0.1", "https://localhost/prompt"),
+        ],
+    )
+    def test_everything_else_is_not(self, base_url: str, location: str) -> None:
+        assert moved(base_url, "/prompt", location, base_url) is None
+
+    def test_second_hop_is_held_to_the_first_address(self) -> None:
+        assert moved("https://gpu:8188", "/prompt", "https://gpu/prompt", "http://gpu:8188") is None

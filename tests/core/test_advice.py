@@ -51,8 +51,8 @@ def test_other_hosts_are_not_told_about_docker() -> None:
 @pytest.mark.parametrize(
     ("status", "words", "chinese"),
     [
-        (401, "does not let us in (HTTP 401). Check api_key and headers.", "拒绝访问（HTTP 401）"),
-        (403, "does not let us in (HTTP 403). Check api_key and headers.", "拒绝访问（HTTP 403）"),
+        (401, "does not let us in (HTTP 401). Check api_key, headers, and the login or token", "拒绝访问（HTTP 401）"),
+        (403, "does not let us in (HTTP 403). Check api_key, headers, and the login or token", "拒绝访问（HTTP 403）"),
         (404, "has no /prompt (HTTP 404)", "没有 /prompt（HTTP 404）"),
         (429, "is asked too often (HTTP 429)", "请求过于频繁（HTTP 429）"),
         (500, "answered /prompt with HTTP 500. See ComfyUI's own log", "HTTP 500"),

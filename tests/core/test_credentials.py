@@ -1,3 +1,4 @@
+import base64
 import json
 from typing import Any
 
@@ -55,9 +56,10 @@ class TestBaseUrl:
             ("ws://host:8188", "must begin with http:// or https://"),
             ("http:/host", "must begin with http:// or https://"),
             ("http:\\\\host", "must begin with http:// or https://"),
-            ("http://user@host:8188", "must not hold a user name or password"),
-            ("http://user:pass@host:8188", "must not hold a user name or password"),
-            ("http://:pass@host:8188", "must not hold a user name or password"),
+            ("http://user:pa/ss@host:8188", "an @ that may belong to a password"),
+            ("http://user:12/34@host", "an @ that may belong to a password"),
+            ("http://user:12?34@host", "an @ that may belong to a password"),
+            ("http://user:12#34@host", "must not hold a #"),
             ("http://", "has no usable host name or port"),
             ("http://:8188", "has no usable host name or port"),
             ("http:///path", "has no usable host name or port"),
@@ -70,10 +72,13 @@ class TestBaseUrl:
             ("http://host:-1", "is not an address"),
             ("http://[::1", "is not an address"),
             ("http://[zz]:8188", "is not an address"),
-            ("http://host:8188?token=1", "must end with the path"),
-            ("http://host:8188/#abc", "must end with the path"),
-            ("http://host:8188/x?", "must end with the path"),
-            ("http://host:8188/#", "must end with the path"),
+            ("http://host:8188/#abc", "must not hold a #"),
+            ("http://host:8188/#", "must not hold a #"),
+            ("http://host:8188/?token=1#", "must not hold a #"),
+            ("http://host:8188/?token=ä", "holds a character that no address has"),
+            ("http://host:8188/?token=a b", "holds a character that no address has"),
+            ("http://host:8188/?token=a\r\nX: y", "holds a character that no address has"),
+            ("http://user:pass@", "has no usable host name or port"),
         ],
     )
     def test_unusable_address_says_why(self, typed: str, words: str) -> None:
@@ -89,6 +94,73 @@ class TestBaseUrl:
             read(base_url=f"{URL},gpu:8188")
 
 
+def basic(base_url: str, **values: Any) -> str | None:
+    (server,) = read(base_url=base_url, **values).servers
+    authorization = [value for name, value in server.headers if name.lower() == "authorization"]
+    if not authorization:
+        return None
+    (value,) = authorization
+    return base64.b64decode(value.removeprefix("Basic ")).decode()
+
+
+class TestLogins:
+    @pytest.mark.parametrize(
+        ("login", "sent"),
+        [
+            ("me:pass", "me:pass"),
+            ("me:pa:ss", "me:pa:ss"),
+            ("me:p%40s%2Fs%2c%23", "me:p@s/s,#"),
+            ("me:p@ss", "me:p@ss"),
+            ("me", "me:"),
+            (":pass", ":pass"),
+            ("m%C3%A9:密码", "mé:密码"),
+        ],
+    )
+    def test_login_in_the_address_becomes_a_header(self, login: str, sent: str) -> None:
+        assert basic(f"https://{login}@gpu.example.com/comfy/") == sent
+        assert read(base_url=f"https://{login}@gpu.example.com/comfy/").base_urls == ("https://gpu.example.com/comfy",)
+
+    def test_each_server_has_its_own_login(self) -> None:
+        first, second = read(base_url="http://a:x@one, http://two", headers="X-Gate: 1").servers
+
+        assert first.headers == (("X-Gate", "1"), ("Authorization", "Basic YTp4"))
+        assert second.headers == (("X-Gate", "1"),)
+
+    def test_login_in_the_address_wins_over_what_all_servers_get(self) -> None:
+        assert basic("http://a:x@one", api_key="key") == "a:x"
+        assert basic("http://a:x@one", headers="authorization: Bearer y") == "a:x"
+
+
+class TestTokens:
+    @pytest.mark.parametrize(
+        ("typed", "address", "query"),
+        [
+            ("http://host:8188?token=1", "http://host:8188", "token=1"),
+            ("https://host/prefix/?token=a%2Bb&x=", "https://host/prefix", "token=a%2Bb&x="),
+            ("http://host/?a=http://other/?b", "http://host", "a=http://other/?b"),
+            ("http://host/x?", "http://host/x", ""),
+        ],
+    )
+    def test_query_of_the_address_goes_its_own_way(self, typed: str, address: str, query: str) -> None:
+        (server,) = read(base_url=typed).servers
+
+        assert (server.base_url, server.query) == (address, query)
+
+
+class TestVerifyTls:
+    @pytest.mark.parametrize("typed", [None, "", True, "true", "True", 1, "on"])
+    def test_check_is_on(self, typed: Any) -> None:
+        assert read(verify_tls=typed).servers[0].verify_tls
+
+    @pytest.mark.parametrize("typed", [False, "false", "False", 0, "0", "off"])
+    def test_check_is_off(self, typed: Any) -> None:
+        assert not read(verify_tls=typed).servers[0].verify_tls
+
+    def test_anything_else_is_refused(self) -> None:
+        with pytest.raises(InvalidInput, match="verify_tls must be true or false"):
+            read(verify_tls="maybe")
+
+
 class TestImageBaseUrl:
     def test_image_address_is_optional(self) -> None:
         assert read().image_base_url is None
@@ -96,6 +168,11 @@ class TestImageBaseUrl:
 
     def test_image_address_is_read_like_the_other(self) -> None:
         assert read(image_base_url="https://pictures.example.com/x/").image_base_url == "https://pictures.example.com/x"
+
+    @pytest.mark.parametrize("typed", ["https://me:pass@host", "https://host/?token=1", "https://host/#x"])
+    def test_image_address_has_no_secret(self, typed: str) -> None:
+        with pytest.raises(InvalidInput, match=r"^image_base_url must "):
+            read(image_base_url=typed)
 
     def test_bad_image_address_names_its_field(self) -> None:
         with pytest.raises(InvalidInput, match=r"^image_base_url must begin with http"):
@@ -309,18 +386,27 @@ class TestComfyOrgKey:
 
 class TestSecrets:
     def test_repr_shows_addresses_only(self) -> None:
-        shown = read(api_key=SECRET, headers=f"X-Key: {SECRET}", comfy_org_api_key=SECRET)
+        shown = read(
+            base_url=f"http://me:{SECRET}@192.168.1.5:8188?token={SECRET}",
+            api_key=SECRET,
+            headers=f"X-Key: {SECRET}",
+            comfy_org_api_key=SECRET,
+        )
 
         assert repr(shown) == "Credentials(base_urls=('http://192.168.1.5:8188',))"
-        assert SECRET not in f"{shown} {shown!r} {[shown]}"
+        assert SECRET not in f"{shown} {shown!r} {[shown]} {shown.servers}"
 
     @pytest.mark.parametrize(
         "values",
         [
-            {"base_url": f"http://user:{SECRET}@host:8188"},
-            {"base_url": f"http://{SECRET}@host:8188"},
+            {"base_url": f"http://user:{SECRET}@host:x"},
+            {"base_url": f"http://{SECRET}@"},
+            {"base_url": f"http://user:1/{SECRET}@host"},
+            {"base_url": f"http://user:1?{SECRET}@host"},
+            {"base_url": f"http://user:{SECRET},1@host"},
             {"base_url": f"http://host:{SECRET}"},
-            {"base_url": f"http://host/?token={SECRET}"},
+            {"base_url": f"http://host:x/?token={SECRET}"},
+            {"base_url": f"http://host/?token={SECRET}é"},
             {"base_url": f"http://host/#{SECRET}"},
             {"base_url": f"//{SECRET}"},
             {"base_url": f"http://[{SECRET}"},

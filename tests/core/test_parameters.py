@@ -11,6 +11,7 @@ from comfybridge.errors import InvalidInput
 from comfybridge.library import Named
 from comfybridge.moderation import blocked_words
 from comfybridge.parameters import Call, Limits
+from comfybridge.pictures import Form
 from comfybridge.workflow import Lora
 
 
@@ -358,6 +359,22 @@ class TestChoicesAndFlags:
             read(output="png")
 
         assert raised.value.zh == "output 必须是 image、markdown、both 之一，而不是 'png'。"
+
+    @pytest.mark.parametrize(
+        ("typed", "form"),
+        [
+            ({}, Form("original", keep_metadata=True)),
+            ({"format": "", "keep_metadata": None}, Form("original", keep_metadata=True)),
+            ({"format": " webp ", "keep_metadata": "false"}, Form("webp", keep_metadata=False)),
+            ({"format": "jpeg", "keep_metadata": 0}, Form("jpeg", keep_metadata=False)),
+        ],
+    )
+    def test_form_of_the_pictures_is_read(self, typed: dict[str, Any], form: Form) -> None:
+        assert read(**typed).form == form
+
+    def test_format_that_is_none_is_refused_with_those_there_are(self) -> None:
+        with pytest.raises(InvalidInput, match="format must be one of original, webp, jpeg, not 'gif'"):
+            read(format="gif")
 
     @pytest.mark.parametrize("name", ["wait", "progress"])
     @pytest.mark.parametrize(

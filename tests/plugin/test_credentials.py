@@ -8,6 +8,7 @@ import pytest
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.daemon import PluginDaemon, PluginError
 from comfybridge.simulator.faults import Respond
+from tests.core.gate import Gate, context
 from tests.plugin.calls import get, has_chinese
 
 
@@ -40,8 +41,8 @@ def test_checking_draws_nothing(daemon: PluginDaemon, comfyui: Simulator) -> Non
         ("192.168.1.5:8188", "http://"),
         ("comfyui:8188", "http://"),
         ("ftp://comfyui", "http://"),
-        ("http://user:secret@comfyui:8188", "headers"),
-        ("http://comfyui:8188/?token=x", "?"),
+        ("http://user:sec/secret@comfyui:8188", "%2F"),
+        ("http://comfyui:8188/?token=secret#", "#"),
         ("http://comfyui:99999", "base_url"),
     ],
 )
@@ -76,7 +77,40 @@ def test_page_of_something_else_is_refused(daemon: PluginDaemon, comfyui: Simula
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("headers", "no colon"), ("headers", "{broken"), ("max_prompt_length", "long"), ("image_base_url", "pictures")],
+    [
+        ("headers", "no colon"),
+        ("headers", "{broken"),
+        ("verify_tls", "maybe"),
+        ("max_prompt_length", "long"),
+        ("image_base_url", "pictures"),
+    ],
 )
 def test_field_that_cannot_be_read_is_named(daemon: PluginDaemon, comfyui: Simulator, name: str, value: str) -> None:
     assert name in refusal(daemon, base_url=comfyui.url, **{name: value})
+
+
+def test_server_behind_a_self_made_certificate_needs_the_check_off(daemon: PluginDaemon, comfyui: Simulator) -> None:
+    with Gate(port(comfyui), context()) as gate:
+        assert "verify_tls" in refusal(daemon, base_url=gate.url)
+        assert daemon.validate_credentials("comfyui", {"base_url": gate.url, "verify_tls": False})
+
+
+def test_login_token_and_prefix_let_in(daemon: PluginDaemon) -> None:
+    with Simulator(prefix="/comfy") as comfyui:
+        address = comfyui.url.replace("://", "://me:pass@")
+        assert daemon.validate_credentials("comfyui", {"base_url": f"{address}/?token=abc"})
+        (asked,) = comfyui.requests
+
+    assert asked.headers["Authorization"] == "Basic bWU6cGFzcw=="
+    assert asked.query == {"token": "abc"}
+
+
+def test_https_behind_a_redirect_is_found(daemon: PluginDaemon, comfyui: Simulator) -> None:
+    with Gate(port(comfyui), context()) as gate:
+        address = gate.url.replace("https:", "http:")
+        assert daemon.validate_credentials("comfyui", {"base_url": address, "verify_tls": False})
+        assert "TLS" in refusal(daemon, base_url=address)
+
+
+def port(comfyui: Simulator) -> int:
+    return int(comfyui.url.rpartition(":")[2])

@@ -113,6 +113,7 @@ def test_credentials_are_of_types_that_the_daemon_knows() -> None:
         "base_url",
         "api_key",
         "headers",
+        "verify_tls",
         "image_base_url",
         "comfy_org_api_key",
         "max_prompt_length",
@@ -191,8 +192,8 @@ def test_only_the_prompt_is_required() -> None:
 def test_parameters_are_those_that_apps_are_built_on() -> None:
     assert set(PARAMETERS) == {
         "prompt", "negative_prompt", "template", "model", "loras", "sampler", "scheduler", "size", "width", "height",
-        "seed", "steps", "cfg", "count", "output", "wait", "timeout", "progress", "idempotency_key", "after_timeout",
-        "moderation_model",
+        "seed", "steps", "cfg", "count", "output", "format", "keep_metadata", "wait", "timeout", "progress",
+        "idempotency_key", "after_timeout", "moderation_model",
     }  # fmt: skip
 
 
@@ -214,14 +215,30 @@ def test_sizes_offered() -> None:
     ]  # fmt: skip
 
 
+def test_formats_offered() -> None:
+    assert [option["value"] for option in PARAMETERS["format"]["options"]] == ["original", "webp", "jpeg"]
+
+
 def test_outputs_offered() -> None:
     assert [option["value"] for option in PARAMETERS["output"]["options"]] == ["image", "markdown", "both"]
 
 
-def test_defaults_that_dify_shows() -> None:
-    shown = {name: PARAMETERS[name].get("default") for name in ("wait", "timeout", "progress", "count")}
+SETTINGS = {
+    "format": "original", "keep_metadata": True, "wait": True, "timeout": 240, "progress": False, "count": 1,
+}  # fmt: skip
 
-    assert shown == {"wait": True, "timeout": 240, "progress": False, "count": 1}
+
+def test_defaults_that_dify_shows() -> None:
+    shown = {name: PARAMETERS[name].get("default") for name in SETTINGS}
+
+    assert shown == SETTINGS
+
+
+def test_run_workflow_answers_by_the_same_settings() -> None:
+    other = {parameter["name"]: parameter for parameter in TOOLS["tools/run_workflow.yaml"]["parameters"]}
+
+    for name in ("output", "format", "keep_metadata", "wait", "timeout", "progress"):
+        assert other[name] == PARAMETERS[name]
 
 
 class Reads(dict[str, Any]):
@@ -260,6 +277,14 @@ def test_defaults_shown_are_the_defaults_applied() -> None:
     shown = {name: parameter["default"] for name, parameter in PARAMETERS.items() if "default" in parameter}
 
     assert read({"prompt": "a red fox", **shown}) == read({"prompt": "a red fox"})
+
+
+def test_credentials_shown_are_those_applied_to_an_empty_form() -> None:
+    shown = {name: field["default"] for name, field in CREDENTIALS.items() if "default" in field}
+    typed = {"base_url": "https://comfyui:8188"}
+
+    assert shown == {"verify_tls": True}
+    assert credentials.read({**typed, **shown}) == credentials.read(typed)
 
 
 def test_prompt_length_shown_is_the_one_applied() -> None:

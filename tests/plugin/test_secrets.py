@@ -14,12 +14,17 @@ from comfybridge.simulator import Simulator
 from comfybridge.simulator.daemon import PluginDaemon, PluginError, ReverseCallRefusedError
 from comfybridge.simulator.dify_files import DifyFiles
 from comfybridge.simulator.faults import DropConnection, NodeFailure, NoOutput, OutOfMemory, Respond
+from tests.core.gate import Gate, context
 from tests.core.images_service import KEY, ImagesService, images_service
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "sn0w-passw0rd"
 BASIC = base64.b64encode(f"fox:{PASSWORD}".encode()).decode()
-SECRETS = ("sk-bridge-1234567890", "g4te-t0ken=", "comfyui-org-key-abcdef", KEY, PASSWORD, BASIC)
+LOGIN, TOKEN = "me:l0gin-pass", "t0ken-in-the-query"
+ENCODED_LOGIN = base64.b64encode(LOGIN.encode()).decode()
+SECRETS = (
+    "sk-bridge-1234567890", "g4te-t0ken=", "comfyui-org-key-abcdef", KEY, PASSWORD, BASIC, LOGIN, ENCODED_LOGIN, TOKEN
+)  # fmt: skip
 CREDENTIALS = {
     "api_key": SECRETS[0],
     "headers": json.dumps({"X-Gate": SECRETS[1], "Proxy-Authorization": f"Basic {BASIC}"}),
@@ -32,6 +37,10 @@ CREDENTIALS = {
 }
 #: Typed by the user; it may be in answers, and in no line of the log.
 PROMPT = "a vulpine apparition"
+
+
+def with_secrets(url: str) -> str:
+    return f"{url.replace('://', f'://{LOGIN}@')}?token={TOKEN}"
 
 
 @pytest.fixture
@@ -87,8 +96,9 @@ ENDINGS: dict[str, tuple[Any, Mapping[str, Any], Mapping[str, Any], str]] = {
     ),
     "answer lost": (DropConnection(path="/prompt", method="POST", after_accepting=True), {}, {}, "lost"),
     "late": (None, {}, {"timeout": 1}, "timed_out"),
-    "wrong address": (None, {"base_url": "http://comfyui.invalid"}, {}, "failed"),
-    "address with a password": (None, {"base_url": f"http://fox:{PASSWORD}@comfyui:8188"}, {}, "rejected"),
+    "wrong address": (None, {"base_url": with_secrets("http://comfyui.invalid")}, {}, "failed"),
+    "address with a password": (None, {"base_url": f"http://fox:{PASSWORD}@comfyui.invalid"}, {}, "failed"),
+    "password that ends the address": (None, {"base_url": f"http://fox:1/{PASSWORD}@comfyui:8188"}, {}, "rejected"),
     "bad headers": (None, {"headers": f"X-Gate {SECRETS[1]}"}, {}, "rejected"),
     "key that cannot be sent": (None, {"api_key": f"{SECRETS[0]}é"}, {}, "rejected"),
     "bad input": (None, {}, {"count": 99}, "rejected"),
@@ -108,7 +118,7 @@ def test_secrets_are_nowhere_however_a_call_ends(fresh: PluginDaemon, ending: st
         if ending == "answer lost":
             for path in ("/jobs/*", "/queue", "/history/*"):
                 comfyui.inject(Respond(path=path, status=502, body=SECRETS[0].encode()), times=None)
-        given = {"base_url": comfyui.url, **CREDENTIALS, "fallback_model": "", **credentials}
+        given = {"base_url": with_secrets(comfyui.url), **CREDENTIALS, "fallback_model": "", **credentials}
 
         try:
             answer = fresh.call_tool(
@@ -139,7 +149,7 @@ def test_secrets_are_nowhere_when_the_fallback_is_asked(
 ) -> None:
     if status != 200:
         service.says(status, {"error": {"message": f"Incorrect API key provided: {KEY}. {PROMPT}"}})
-    given = {"base_url": "http://comfyui.invalid", **CREDENTIALS, "fallback_url": service.url}
+    given = {"base_url": with_secrets("http://comfyui.invalid"), **CREDENTIALS, "fallback_url": service.url}
 
     try:
         fresh.call_tool("comfyui", "text2image", {"prompt": PROMPT}, credentials=given)
@@ -154,11 +164,24 @@ def test_secrets_are_nowhere_when_the_fallback_is_asked(
     assert set(seen(json.dumps([*service.asked, *service.headers]))) == {KEY}
 
 
+def test_check_that_is_off_is_told_once(fresh: PluginDaemon, comfyui: Simulator) -> None:
+    with Gate(int(comfyui.url.rpartition(":")[2]), context()) as gate:
+        for _ in range(3):
+            credentials = {"base_url": with_secrets(gate.url), "verify_tls": False}
+            answer = fresh.call_tool("comfyui", "text2image", {"prompt": "fox"}, credentials=credentials)
+            assert len(answer.files) == 1
+
+    assert fresh.transcript.count("verify_tls is off") == 1
+    assert "InsecureRequestWarning" not in fresh.transcript
+    assert comfyui.count("GET", "/ws") == 1
+    assert seen(fresh.transcript) == []
+
+
 @pytest.mark.parametrize("fault", [None, Respond(status=403), Respond(status=200, body=SECRETS[0].encode())])
 def test_secrets_are_in_no_line_when_credentials_are_checked(
     fresh: PluginDaemon, comfyui: Simulator, fault: Respond | None
 ) -> None:
-    given = {"base_url": comfyui.url, **CREDENTIALS, "fallback_url": "http://images.example/v1"}
+    given = {"base_url": with_secrets(comfyui.url), **CREDENTIALS, "fallback_url": "http://images.example/v1"}
     if fault is None:
         assert fresh.validate_credentials("comfyui", given)
     else:
@@ -170,8 +193,8 @@ def test_secrets_are_in_no_line_when_credentials_are_checked(
 
 
 def test_secrets_are_not_in_comfyuis_history(fresh: PluginDaemon, comfyui: Simulator) -> None:
-    given = {"base_url": comfyui.url, **CREDENTIALS, "fallback_model": ""}
-    fresh.call_tool("comfyui", "text2image", {"prompt": PROMPT}, credentials=given)
+    given = {"base_url": with_secrets(comfyui.url), **CREDENTIALS, "fallback_model": ""}
+    fresh.call_tool("comfyui", "text2image", {"prompt": PROMPT, "output": "both"}, credentials=given)
 
     history = everything_in(comfyui)
     assert "KSampler" in history
