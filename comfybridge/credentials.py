@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,14 +16,22 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|[0-9A-Fa-f:.]+(%\w+)?")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token of RFC 9110."""
 _SEPARATOR = re.compile(r"\s\|(?:\s|$)|[\r\n]")
+_FOR_ONE = re.compile(r"(?:(https?)://)?([^\s=/:\[\]]+|\[[^\s=/\[\]]+\])(?::(\d{1,5}))?(/[^\s=]*)?", re.IGNORECASE)
+"""The server that a header is for: a host, with its port, path and scheme as far as they are needed to tell it."""
+_ENTRY_FOR_ONE = re.compile(rf"({_FOR_ONE.pattern})\s*=\s*(?P<header>{_HEADER_NAME.pattern}\s*:.*)", re.IGNORECASE)
+_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """Addresses without a trailing slash; ``headers`` hold the Bearer token too. ``repr`` shows no secret."""
+    """Addresses without a trailing slash; ``headers`` hold the Bearer token too. ``repr`` shows no secret.
+
+    ``servers`` are the addresses, each with all the headers that go there, its own ones included.
+    """
 
     base_urls: tuple[str, ...]
     headers: tuple[tuple[str, str], ...]
+    servers: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]
     image_base_url: str | None
     comfy_org_api_key: str | None
     max_prompt_length: int
@@ -46,16 +54,16 @@ def read(values: Mapping[str, Any]) -> Credentials:
             "image_base_url works with one server only: leave it empty, or keep one address in base_url.",
             "image_base_url 只支持单个服务器：请留空，或在 base_url 中只保留一个地址。",
         )
+    common, own = _headers(_text(values, "headers"), base_urls)
     headers: dict[str, str] = {}
     if api_key := _text(values, "api_key"):
         _refuse_unsendable("api_key", api_key)
         headers["Authorization"] = f"Bearer {api_key}"
-    for header, value in _headers(_text(values, "headers")).items():
-        # What is typed wins, however it is spelled: two headers of one name would be sent as two.
-        headers = {name: kept for name, kept in headers.items() if name.lower() != header.lower()} | {header: value}
+    headers = _overridden(headers, common)
     return Credentials(
         base_urls=base_urls,
         headers=tuple(headers.items()),
+        servers=tuple((url, tuple(_overridden(headers, own.get(url, {})).items())) for url in base_urls),
         image_base_url=_address("image_base_url", image_base_url) if image_base_url else None,
         comfy_org_api_key=_text(values, "comfy_org_api_key") or None,
         max_prompt_length=_length(_text(values, "max_prompt_length")),
@@ -99,28 +107,73 @@ def _bad_address(name: str, english: str, chinese: str) -> InvalidInput:
     )
 
 
-def _headers(text: str) -> dict[str, str]:
-    if text.startswith("{"):
-        try:
-            parsed = json.loads(text)
-        except ValueError:
-            raise _bad_headers("the JSON object cannot be read", "JSON 对象无法解析") from None
-        headers = {str(name).strip(): value for name, value in parsed.items()}
-        if not all(isinstance(value, (str, int, float)) for value in headers.values()):
-            raise _bad_headers("every value of the JSON object must be a text", "JSON 对象的值必须是文本")
-        pairs = {name: str(value).strip() for name, value in headers.items()}
-    else:
-        pairs = {}
-        for number, line in enumerate(filter(None, map(str.strip, _SEPARATOR.split(text))), start=1):
-            name, colon, value = line.partition(":")
-            if not colon or not name.strip():
-                raise _bad_headers(f"entry {number} is not 'Name: value'", f"第 {number} 项不是“Name: value”格式")
-            pairs[name.strip()] = value.strip()
-    for name, value in pairs.items():
+def _overridden(headers: Mapping[str, str], by: Mapping[str, str]) -> dict[str, str]:
+    """The later ones win, however they are spelled: two headers of one name would be sent as two."""
+    merged = dict(headers)
+    for header, value in by.items():
+        merged = {name: kept for name, kept in merged.items() if name.lower() != header.lower()} | {header: value}
+    return merged
+
+
+def _headers(text: str, base_urls: tuple[str, ...]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """The headers that go everywhere, and those of each address alone."""
+    common: dict[str, str] = {}
+    own: dict[str, dict[str, str]] = {}
+    for where, name, value in _pairs_of_object(text) if text.startswith("{") else _pairs_of_lines(text):
         if not _HEADER_NAME.fullmatch(name):
             raise _bad_headers("a header's name has a character that none may have", "名称包含非法字符")
         _refuse_unsendable("headers", f"{name}{value}")
-    return pairs
+        if where is None:
+            common[name] = value
+            continue
+        meant = [url for url in base_urls if _is_meant(where, url)]
+        if not meant:
+            # What was typed is left out: it may be half a secret.
+            raise InvalidInput(
+                f"headers: one is for a server that base_url does not have. Write its host, or host:port, as in"
+                f" base_url: {', '.join(base_urls)}.",
+                f"headers：有一项指定的服务器不在 base_url 中。请按 base_url 填写主机名或“主机:端口”："
+                f"{'、'.join(base_urls)}。",
+            )
+        for url in meant:
+            own.setdefault(url, {})[name] = value
+    return common, own
+
+
+def _pairs_of_object(text: str) -> Iterator[tuple[str | None, str, str]]:
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _bad_headers("the JSON object cannot be read", "JSON 对象无法解析") from None
+    for key, given in parsed.items():
+        where, headers = (key, given) if isinstance(given, dict) else (None, {key: given})
+        for name, value in headers.items():
+            if not isinstance(value, (str, int, float)):
+                raise _bad_headers("every value of the JSON object must be a text", "JSON 对象的值必须是文本")
+            yield where, name.strip(), str(value).strip()
+
+
+def _pairs_of_lines(text: str) -> Iterator[tuple[str | None, str, str]]:
+    for number, line in enumerate(filter(None, map(str.strip, _SEPARATOR.split(text))), start=1):
+        for_one = _ENTRY_FOR_ONE.fullmatch(line)
+        where, header = (for_one[1], for_one["header"]) if for_one else (None, line)
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip():
+            raise _bad_headers(f"entry {number} is not 'Name: value'", f"第 {number} 项不是“Name: value”格式")
+        yield where, name.strip(), value.strip()
+
+
+def _is_meant(where: str, base_url: str) -> bool:
+    """Whether all that is said of a server is true of the address."""
+    said = _FOR_ONE.fullmatch(where.strip())
+    if said is None:
+        return False
+    scheme, host, port, path = said.groups()
+    parts = urlsplit(base_url)
+    is_host = host.strip("[]").lower() == parts.hostname
+    is_port = port is None or int(port) == (parts.port or _PORTS[parts.scheme])
+    is_path = path is None or path.rstrip("/") in ("", parts.path)
+    return is_host and is_port and is_path and (scheme is None or scheme.lower() == parts.scheme)
 
 
 def _bad_headers(english: str, chinese: str) -> InvalidInput:

@@ -44,9 +44,9 @@ def validate(values: Mapping[str, Any]) -> None:
     """
     try:
         read = credentials.read(values)
-        for base_url in read.base_urls:
+        for base_url, headers in read.servers:
             # A new client, so that an answer of a moment ago, under other credentials, decides nothing.
-            with contextlib.closing(Client(base_url, dict(read.headers))) as client:
+            with contextlib.closing(Client(base_url, dict(headers))) as client:
                 version = str(client.system_stats(Deadline(_VALIDATION_S))["system"]["comfyui_version"])
             # A fork may name its version in a way of its own; then its answer to POST /prompt tells.
             if (numbers := _numbers(version)) and numbers < _OLDEST_COMFYUI:
@@ -107,13 +107,13 @@ def _made(tool: Tool, call: Call, read: Credentials, pool: Pool, deadline: Deadl
 
 
 @functools.lru_cache(maxsize=_POOLS)
-def _pool_of(base_urls: tuple[str, ...], headers: tuple[tuple[str, str], ...]) -> Pool:
-    return Pool([Client(base_url, dict(headers)) for base_url in base_urls])
+def _pool_of(servers: tuple[tuple[str, tuple[tuple[str, str], ...]], ...]) -> Pool:
+    return Pool([Client(base_url, dict(headers)) for base_url, headers in servers])
 
 
 def _pool(read: Credentials) -> Pool:
     """One pool for all calls with the same servers and headers, so that connections and definitions are kept."""
-    return _pool_of(read.base_urls, read.headers)
+    return _pool_of(read.servers)
 
 
 def _extra_data(read: Credentials) -> dict[str, Any]:
