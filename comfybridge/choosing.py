@@ -11,7 +11,7 @@ from comfybridge.convert import Conversion
 from comfybridge.deadline import Deadline
 from comfybridge.errors import InvalidInput
 from comfybridge.library import Named, Pasted, Source
-from comfybridge.template import AUTO, Inputs, Template
+from comfybridge.template import AUTO, Filled, Inputs, Template
 from comfybridge.workflow import Definitions
 
 _METADATA_LOOKS = 30
@@ -68,6 +68,17 @@ def choose(
         # With the state from before the definitions were asked for: were they fetched since, the next call looks again.
         _CHOICES[client] = ((fetched, source.task, inputs.model), template, model)
     return template, dataclasses.replace(inputs, model=model), definitions
+
+
+def problems(filled: Filled, definitions: Definitions, *, has_key: bool) -> list[preflight.Problem]:
+    """What keeps the graph from running, but for the files that are uploaded with it."""
+    coming = {file.name for file in filled.files}
+    return [
+        problem
+        for problem in preflight.check(filled.prompt, definitions, has_key=has_key)
+        if problem.code not in preflight.INPUT_FILE
+        or filled.prompt[problem.node_id]["inputs"][problem.input] not in coming
+    ]
 
 
 def _named(client: Client, source: Named, deadline: Deadline) -> Template:

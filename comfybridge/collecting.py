@@ -3,13 +3,14 @@
 import logging
 import re
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Protocol
 
 from comfybridge import jobs
 from comfybridge.deadline import Deadline
-from comfybridge.errors import ComfyError, InvalidInput, OutOfMemory, TimedOut, Unavailable
+from comfybridge.errors import Cancelled, ComfyError, InvalidInput, NodeError, OutOfMemory, TimedOut, Unavailable
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.media import InputFile, MediaType
 from comfybridge.messages import Succeeded
@@ -17,6 +18,19 @@ from comfybridge.pool import Pool
 from comfybridge.watch import Event
 
 logger = logging.getLogger(__name__)
+
+_RECALL_S = 10.0
+"""How long several servers are waited for to say whether a job is theirs, when none has said yes."""
+
+
+class Tries(Protocol):
+    """What a call does about the ends of its jobs."""
+
+    def again(self, job: Job, error: OutOfMemory | NodeError) -> Job | None:
+        """A second try of a job that failed, submitted; ``None`` when there shall be none."""
+
+    def ended(self, job: Job, error: NodeError | None) -> None:
+        """A job succeeded, or a second try failed in a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +46,11 @@ class Outcome:
 
 
 def collected(
-    submitted: Sequence[Job], deadline: Deadline, started: float, again: Callable[[Job], Job | None] | None
+    submitted: Sequence[Job], deadline: Deadline, started: float, tries: Tries | None
 ) -> Iterator[Event | OutputFile | Outcome]:
     """Follow jobs one after the other to their files.
 
-    ``again`` submits a job once more that ran out of memory. Jobs of others have none, and stay when one of them fails.
+    ``tries`` may submit a job once more that failed. Jobs of others have none, and stay when one of them fails.
 
     Raises:
         ComfyError: one of its subclasses, for every end but ``succeeded``.
@@ -46,7 +60,7 @@ def collected(
     texts: tuple[str, ...] = ()
     try:
         while waiting:
-            job, done_by_it = yield from _finish(waiting[0], deadline, again)
+            job, done_by_it = yield from _finish(waiting[0], deadline, tries)
             texts += done_by_it.texts
             for output in done_by_it.outputs:
                 yield jobs.fetch(job, output, deadline)
@@ -55,7 +69,7 @@ def collected(
     except TimedOut:
         raise
     except ComfyError:
-        if again is not None:
+        if tries is not None:
             jobs.cancel(waiting[1:])
         raise
     seconds = time.monotonic() - started
@@ -133,29 +147,48 @@ def recall(prompt_id: str, pool: Pool, deadline: Deadline) -> Job | None:
     Raises:
         Unavailable: a server that may have it does not answer, and no other has it.
     """
-    silent: Unavailable | None = None
-    for client in pool.clients:
-        try:
-            if (job := jobs.recall(client, prompt_id, deadline)) is not None:
-                return job
-        except Unavailable as exc:
-            silent = exc
-    if silent is not None:
-        raise silent
-    return None
-
-
-def _finish(
-    job: Job, deadline: Deadline, again: Callable[[Job], Job | None] | None
-) -> Generator[Event, None, tuple[Job, Succeeded]]:
-    """Follow the job to its outputs; after an out-of-memory, free the server's memory and try once more."""
+    if len(pool.clients) > 1:
+        deadline = Deadline(min(_RECALL_S, deadline.remaining()))
     try:
+        answers = pool.ask_all(lambda client: jobs.recall(client, prompt_id, deadline), deadline)
+        return next((job for job in answers if job is not None), None)
+    except Unavailable as exc:
+        if len(pool.clients) == 1:
+            raise
+        raise Unavailable(
+            f"The job {prompt_id} is on no server that answers, but may be on one that does not. {exc}",
+            f"能应答的服务器上没有任务 {prompt_id}，但它可能在没有应答的服务器上。{exc.zh}",
+            server=exc.server or "",
+        ) from exc
+
+
+def _finish(job: Job, deadline: Deadline, tries: Tries | None) -> Generator[Event, None, tuple[Job, Succeeded]]:
+    """Follow the job to its outputs, or its second try."""
+    if tries is None:
         return job, (yield from jobs.follow(job, deadline))
-    except OutOfMemory:
-        second = again(job) if again is not None else None
+    try:
+        done = yield from jobs.follow(job, deadline)
+    except (OutOfMemory, NodeError) as exc:
+        second = tries.again(job, exc)
         if second is None:
             raise
-    return second, (yield from jobs.follow(second, deadline))
+        first = exc
+    else:
+        tries.ended(job, None)
+        return job, done
+    try:
+        done = yield from jobs.follow(second, deadline)
+    except (Cancelled, TimedOut):
+        raise
+    except ComfyError as exc:
+        if isinstance(exc, NodeError):
+            tries.ended(second, exc)
+        if isinstance(first, NodeError):
+            # Two servers failed: what people should read is why the first did.
+            raise first from exc
+        raise
+    tries.ended(second, None)
+    return second, done
 
 
 def _ended(following: Generator[Event, None, Succeeded]) -> Succeeded:

@@ -1,6 +1,8 @@
 """From a caller's wishes to pictures: choose a server and a template, then let ``jobs`` submit, wait and fetch."""
 
 import contextlib
+import hashlib
+import json
 import logging
 import threading
 import time
@@ -8,17 +10,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from weakref import WeakValueDictionary
 
-from comfybridge import choosing, collecting, jobs, preflight
+from comfybridge import choosing, collecting, jobs
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput, Rejected, TimedOut, Unavailable
 from comfybridge.idempotency import MOST_ATTEMPTS, Key
 from comfybridge.jobs import Job, OutputFile
-from comfybridge.library import Source
+from comfybridge.library import Named, Source
 from comfybridge.messages import Interrupted, NodeFailed
 from comfybridge.pool import Pool
 from comfybridge.template import Filled, Inputs
+from comfybridge.tries import SecondTries
 from comfybridge.watch import Event
 from comfybridge.workflow import Definitions
 
@@ -26,6 +29,9 @@ logger = logging.getLogger(__name__)
 
 COMFY_ORG_KEY = "api_key_comfy_org"
 """Where in ``extra_data`` the nodes of paid services look for their key (ComfyUI's ``execution.py``)."""
+
+_FAIR_S = 2.0
+"""A server that had less time than this before the deadline is not blamed for its silence."""
 
 # One for each key that a call is being submitted with.
 _LOCKS: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
@@ -46,20 +52,30 @@ def generate(
 
     With a ``key`` a repeated call gets the job of the first one. ``keeps_on`` says whether a job that is late goes on.
 
+    A job that ran out of memory is tried once more after freeing it, and one that failed in a node once on another
+    server, unless it has a ``key``: a repeated call would not find it there.
+
     Raises:
         ComfyError: one of its subclasses, for every end but ``succeeded``.
     """
     started = time.monotonic()
     with contextlib.ExitStack() as listening:
         waiting = submit(source, inputs, pool, deadline=deadline, extra_data=extra_data, listening=listening, key=key)
+        tries = SecondTries(
+            pool=pool,
+            work=_work(source, inputs, pool),
+            deadline=deadline,
+            extra_data=extra_data,
+            has_key=bool(extra_data.get(COMFY_ORG_KEY)),
+            listening=listening,
+            may_move=key is None,
+        )
         try:
-            yield from collecting.collected(
-                waiting, deadline, started, lambda job: _again(job, deadline, extra_data, listening)
-            )
+            yield from collecting.collected(waiting, deadline, started, tries)
         except TimedOut as exc:
             if keeps_on:
                 raise
-            jobs.cancel(waiting)
+            jobs.cancel(tries.latest(waiting))
             raise jobs.taken_back(exc) from exc
 
 
@@ -146,14 +162,21 @@ def _submit(
     listening: contextlib.ExitStack | None,
     named: Callable[[int, int], tuple[str | None, dict[str, Any]]],
 ) -> tuple[Job, ...]:
+    work = _work(source, inputs, pool)
     first: ComfyError | None = None
-    for client in pool.candidates(deadline):
+    for client in pool.candidates(deadline, work, is_followed=listening is not None):
+        had_s = deadline.remaining()
         try:
             filled, definitions = prepare(client, source, inputs, deadline, extra_data)
-            return _queue(client, filled, definitions, deadline, extra_data, listening, named)
+            queued = _queue(client, filled, definitions, deadline, extra_data, listening, named)
         except (InvalidInput, Rejected, Unavailable) as exc:
+            if had_s > _FAIR_S or not deadline.has_passed():
+                pool.failed_to_take(client, work, exc)
             # What the first, best server says is what people should read.
             first = first or exc
+        else:
+            pool.accepted(client, work, filled[0].model or work)
+            return queued
     assert first is not None  # noqa: S101  # a pool has a server
     raise first
 
@@ -167,7 +190,7 @@ def prepare(
         try:
             chosen, inputs_for_it, definitions = choosing.choose(client, source, inputs, deadline, refresh=refresh)
             filled = chosen.fill(inputs_for_it, definitions)
-            problems = _problems(filled[0], definitions, has_key=has_key)
+            problems = choosing.problems(filled[0], definitions, has_key=has_key)
             if problems:
                 raise jobs.rejected(chosen, problems)
         except (InvalidInput, Rejected):
@@ -177,17 +200,6 @@ def prepare(
         else:
             return filled, definitions
     raise AssertionError  # the loop returns or raises
-
-
-def _problems(filled: Filled, definitions: Definitions, *, has_key: bool) -> list[preflight.Problem]:
-    """What keeps the graph from running, but for the files that are uploaded with it."""
-    coming = {file.name for file in filled.files}
-    return [
-        problem
-        for problem in preflight.check(filled.prompt, definitions, has_key=has_key)
-        if problem.code not in preflight.INPUT_FILE
-        or filled.prompt[problem.node_id]["inputs"][problem.input] not in coming
-    ]
 
 
 def _queue(
@@ -212,11 +224,10 @@ def _queue(
     return tuple(queued)
 
 
-def _again(job: Job, deadline: Deadline, extra_data: Mapping[str, Any], listening: contextlib.ExitStack) -> Job | None:
-    logger.warning("prompt %s ran out of memory: freeing and trying once more", job.prompt_id)
-    try:
-        job.client.free(deadline)
-        return jobs.queue(job.client, job.filled, {}, deadline, extra_data, listening)
-    except (Unavailable, Rejected) as exc:
-        logger.warning("prompt %s: no second try: %s", job.prompt_id, exc)
-        return None
+def _work(source: Source, inputs: Inputs, pool: Pool) -> str:
+    """What tells the servers of a pool apart that can run a call: its graph, and the models that it names."""
+    if len(pool.clients) == 1:
+        return ""
+    graph = (source.name, source.task) if isinstance(source, Named) else source.saved
+    wanted = (graph, inputs.model, [lora.name for lora in inputs.loras], inputs.values)
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True, default=repr).encode()).hexdigest()
