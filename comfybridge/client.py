@@ -255,7 +255,7 @@ class Client:
         return self.queued(prompt_id, deadline) is not None
 
     def queued(self, prompt_id: str, deadline: Deadline) -> Queued | None:
-        """The prompt as it waits or runs, by ``GET /queue``, which holds all prompts whole; ``None`` for neither."""
+        """The prompt as it waits or runs, by ``GET /queue``, which holds all of them; ``None`` if it does neither."""
         queue = self._object("/queue", deadline)
         for name, is_running in (("queue_running", True), ("queue_pending", False)):
             for item in queue.get(name) or ():

@@ -104,6 +104,15 @@ def cancel(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> list
     return [(job, job.verdict is None) for job in known]
 
 
+def standing(prompt_ids: Sequence[str], pool: Pool, deadline: Deadline) -> str | None:
+    """``running`` or ``queued``: how the first of the jobs that has not ended stands; ``None`` when all have."""
+    for prompt_id in prompt_ids:
+        job = recall(prompt_id, pool, deadline)
+        if job is not None and job.verdict is None:
+            return "running" if job.is_running else "queued"
+    return None
+
+
 def _known(prompt_id: str, pool: Pool, deadline: Deadline) -> Job:
     job = recall(prompt_id, pool, deadline)
     if job is None:

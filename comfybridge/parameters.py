@@ -30,6 +30,8 @@ SIZES = {
 }
 CUSTOM = "custom"
 OUTPUTS = ("image", "markdown", "both")
+AFTER_TIMEOUT = ("keep", "cancel")
+LONGEST_KEY = 200
 SIDE_LIMITS = (64, 4096)
 STEPS_LIMITS = (1, 150)
 CFG_LIMITS = (0, 30)
@@ -71,6 +73,8 @@ class Call:
     wait: bool
     timeout_s: float
     progress: bool
+    idempotency_key: str = ""
+    keeps_on: bool = True
     attachments: tuple[Any, ...] = ()
     image_urls: tuple[str, ...] = ()
     from_prompt_id: str = ""
@@ -104,7 +108,12 @@ def text2image(values: Mapping[str, Any], limits: Limits) -> Call:
         loras=_loras(values),
         count=_whole(values, "count", COUNT_LIMITS) or 1,
     )
-    return Call(source=Named(_text(values, "template").strip() or AUTO), inputs=inputs, **_answering(values, limits))
+    return Call(
+        source=Named(_text(values, "template").strip() or AUTO),
+        inputs=inputs,
+        **_answering(values, limits),
+        **_repeating(values),
+    )
 
 
 def run_workflow(values: Mapping[str, Any], limits: Limits, *, attached: Attached | None) -> Call:
@@ -130,7 +139,51 @@ def run_workflow(values: Mapping[str, Any], limits: Limits, *, attached: Attache
         image_urls=tuple(filter(None, re.split(r"[\s,，]+", _text(values, "image_url")))),
         from_prompt_id=_text(values, "from_prompt_id").strip(),
         **_answering(values, limits),
+        **_repeating(values),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """One call that is about jobs which were submitted before."""
+
+    prompt_ids: tuple[str, ...]
+    output: str
+    timeout_s: float
+    progress: bool
+
+
+def earlier(values: Mapping[str, Any], limits: Limits) -> Earlier:
+    """Read the parameters of a tool that takes the ``prompt_id`` of an earlier call.
+
+    Raises:
+        InvalidInput: the first one that cannot be used, with what it may be.
+    """
+    ids = tuple(filter(None, re.split(r"[\s,，]+", _text(values, "prompt_id"))))
+    if not ids:
+        raise InvalidInput(
+            "prompt_id is empty: give the one that an earlier call returned.",
+            "prompt_id 为空：请填写之前调用返回的 prompt_id。",
+        )
+    answering = _answering(values, limits)
+    return Earlier(
+        prompt_ids=ids,
+        output=answering["output"],
+        timeout_s=answering["timeout_s"],
+        progress=answering["progress"],
+    )
+
+
+def _repeating(values: Mapping[str, Any]) -> dict[str, Any]:
+    """What becomes of a call that is repeated, or late."""
+    key = _text(values, "idempotency_key").strip()
+    if len(key) > LONGEST_KEY:
+        raise InvalidInput(
+            f"idempotency_key has {len(key)} characters, the limit is {LONGEST_KEY}.",
+            f"idempotency_key 有 {len(key)} 个字符，上限为 {LONGEST_KEY}。",
+        )
+    after = _choice(values, "after_timeout", AFTER_TIMEOUT, default="keep")
+    return {"idempotency_key": key, "keeps_on": after == "keep"}
 
 
 def _prompts(values: Mapping[str, Any], limits: Limits) -> tuple[str, str]:

@@ -1,5 +1,5 @@
 """Dify's front: a tool call becomes a generation, its events and files become Dify's messages."""
 
-from comfybridge.dify.calls import run_workflow, text2image, validate
+from comfybridge.dify.calls import cancel_job, get_result, run_workflow, text2image, validate
 
-__all__ = ["run_workflow", "text2image", "validate"]
+__all__ = ["cancel_job", "get_result", "run_workflow", "text2image", "validate"]

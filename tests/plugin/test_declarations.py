@@ -171,7 +171,7 @@ def test_only_the_prompt_is_required() -> None:
 def test_parameters_are_those_that_apps_are_built_on() -> None:
     assert set(PARAMETERS) == {
         "prompt", "negative_prompt", "template", "model", "loras", "sampler", "scheduler", "size", "width", "height",
-        "seed", "steps", "cfg", "count", "output", "wait", "timeout", "progress",
+        "seed", "steps", "cfg", "count", "output", "wait", "timeout", "progress", "idempotency_key", "after_timeout",
     }  # fmt: skip
 
 
