@@ -174,6 +174,9 @@ def _submit(
                 pool.failed_to_take(client, work, exc)
             # What the first, best server says is what people should read.
             first = first or exc
+            if deadline.has_passed():
+                # What is queued now would run for nobody.
+                break
         else:
             pool.accepted(client, work, filled[0].model or work)
             return queued
