@@ -184,11 +184,12 @@ class Health:
             pause = known.aside.grow(now)
             self._tell(server, f"set aside for {pause:.0f} s: its last three jobs failed in nodes")
 
-    def trial(self, among: Collection[int], now: float) -> int | None:
+    def trial(self, among: Collection[int], work: str, now: float) -> int | None:
         """One server that was set aside long enough to get one real job; whoever asks next gets none for a while."""
         for server in among:
             known = self._servers[server]
-            if known.standing is Standing.ASIDE and now >= known.aside.until:
+            is_due = known.standing is Standing.ASIDE and now >= known.aside.until
+            if is_due and not self._lacks(server, work, now):
                 pause = known.aside.grow(now)
                 self._tell(server, f"gets one job as a trial; the next one in {pause:.0f} s")
                 return server

@@ -66,7 +66,7 @@ class Pool:
         for group in (awake, resting):
             loads, error = self._loads(group, deadline)
             first = first or error
-            trial = self._trial(loads) if is_followed else None
+            trial = self._trial(loads, work) if is_followed else None
             while loads:
                 has_offered = True
                 yield self.clients[self._take(loads, work, trial)]
@@ -191,9 +191,9 @@ class Pool:
         del loads[server]
         return server
 
-    def _trial(self, among: Collection[int]) -> int | None:
+    def _trial(self, among: Collection[int], work: str) -> int | None:
         with self._lock:
-            return self._health.trial(among, self._clock())
+            return self._health.trial(among, work, self._clock())
 
     def _number(self, client: Client) -> int:
         return self.clients.index(client)

@@ -145,10 +145,17 @@ class TestSickGpu:
         break_three(health)
         health.succeeded(1, "w", 3)
 
-        assert health.trial([0, 1, 2], 32.9) is None
-        assert [health.trial([0, 1, 2], 33) for _ in range(3)] == [0, None, None]
-        assert [health.trial([0, 1, 2], now) for now in (92.9, 93)] == [None, 0]
-        assert health.trial([1, 2], 1e6) is None
+        assert health.trial([0, 1, 2], "w", 32.9) is None
+        assert [health.trial([0, 1, 2], "w", 33) for _ in range(3)] == [0, None, None]
+        assert [health.trial([0, 1, 2], "w", now) for now in (92.9, 93)] == [None, 0]
+        assert health.trial([1, 2], "w", 1e6) is None
+
+    def test_work_that_it_lacks_something_for_is_no_trial(self, health: Health) -> None:
+        break_three(health)
+        health.succeeded(1, "w", 3)
+        health.refused(0, "v", 33)
+
+        assert [health.trial([0], work, 34) for work in ("v", "w")] == [None, 0]
 
     def test_success_of_the_trial_brings_it_back(self, health: Health, news: list[tuple[int, str]]) -> None:
         break_three(health)
@@ -176,7 +183,7 @@ class TestSickGpu:
         trials: list[float] = []
         while len(trials) < 10:
             now += 1
-            if health.trial([0], now) is not None:
+            if health.trial([0], "w", now) is not None:
                 trials.append(now)
 
         assert trials[-1] - trials[-2] == ASIDE_S[1]
@@ -268,7 +275,7 @@ def after(events: list[tuple[str, int, str, str, float]]) -> tuple[Health, float
             case "failed":
                 health.failed_in_node(server, work, wish, "8", now)
             case "trial":
-                health.trial(range(3), now)
+                health.trial(range(3), "w", now)
     return health, now
 
 
@@ -293,7 +300,7 @@ class TestInvariants:
             if health.is_rested(server, later):
                 health.answered(server)
             if health.standing(server) is Standing.ASIDE:
-                assert health.trial([server], later) == server
+                assert health.trial([server], "w", later) == server
                 health.succeeded(server, "w", later)
 
         assert {health.standing(server) for server in range(3)} == {Standing.HEALTHY}
