@@ -11,7 +11,7 @@ from comfybridge.client import Client
 from comfybridge.convert import Conversion
 from comfybridge.deadline import Deadline
 from comfybridge.errors import InvalidInput
-from comfybridge.filling import Inputs
+from comfybridge.filling import Filled, Inputs
 from comfybridge.library import Named, Pasted, Source
 from comfybridge.template import AUTO, Template
 from comfybridge.workflow import Definitions
@@ -73,6 +73,17 @@ def choose(
     _, template, model = choice
     definitions = client.definitions(template.class_types(), deadline)
     return template, dataclasses.replace(inputs, model=model), definitions
+
+
+def problems(filled: Filled, definitions: Definitions, *, has_key: bool) -> list[preflight.Problem]:
+    """What keeps the graph from running, but for the files that are uploaded with it."""
+    coming = {file.name for file in filled.files}
+    return [
+        problem
+        for problem in preflight.check(filled.prompt, definitions, has_key=has_key)
+        if problem.code not in preflight.INPUT_FILE
+        or filled.prompt[problem.node_id]["inputs"][problem.input] not in coming
+    ]
 
 
 def _named(client: Client, source: Named, deadline: Deadline) -> Template:

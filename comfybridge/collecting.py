@@ -11,7 +11,16 @@ from typing import Protocol
 
 from comfybridge import fetching, jobs
 from comfybridge.deadline import Deadline
-from comfybridge.errors import ComfyError, FileGone, InvalidInput, OutOfMemory, TimedOut, Unavailable
+from comfybridge.errors import (
+    Cancelled,
+    ComfyError,
+    FileGone,
+    InvalidInput,
+    NodeError,
+    OutOfMemory,
+    TimedOut,
+    Unavailable,
+)
 from comfybridge.filling import Filled
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.media import InputFile, MediaType
@@ -22,11 +31,21 @@ from comfybridge.watch import Event
 
 logger = logging.getLogger(__name__)
 
+_RECALL_S = 10.0
+"""How long several servers are waited for to say whether a job is theirs, when none has said yes."""
 
-class Again(Protocol):
-    """Submits a job's graph once more to its server, after freeing its memory if need be; ``None`` if it cannot."""
 
-    def __call__(self, job: Job, filled: Filled, *, frees: bool) -> Job | None: ...
+class Tries(Protocol):
+    """What a call does about the ends of its jobs."""
+
+    def again(self, job: Job, error: OutOfMemory | NodeError) -> Job | None:
+        """A second try of a job that failed, submitted; ``None`` when there shall be none."""
+
+    def anew(self, job: Job, filled: Filled) -> Job | None:
+        """A job whose file is gone, submitted to the same server to be saved once more; ``None`` if it cannot be."""
+
+    def ended(self, job: Job, error: NodeError | None) -> None:
+        """A job succeeded, or a second try failed in a node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +61,12 @@ class Outcome:
 
 
 def collected(
-    submitted: Sequence[Job], deadline: Deadline, started: float, again: Again | None, form: Form = AS_SAVED
+    submitted: Sequence[Job], deadline: Deadline, started: float, tries: Tries | None, form: Form = AS_SAVED
 ) -> Iterator[Event | OutputFile | Outcome]:
     """Follow jobs one after the other to their files.
 
-    ``again`` submits a job once more that ran out of memory, or whose file is gone. Jobs of earlier calls have none,
-    and stay when one of them fails.
+    ``tries`` may submit a job once more that failed, or whose file is gone. Jobs of earlier calls have none, and stay
+    when one of them fails.
 
     Raises:
         ComfyError: one of its subclasses, for every end but ``succeeded``.
@@ -57,13 +76,13 @@ def collected(
     texts: tuple[str, ...] = ()
     try:
         while waiting:
-            job, done_by_it = yield from _finish(waiting[0], deadline, again)
+            job, done_by_it = yield from _finish(waiting[0], deadline, tries)
             texts += done_by_it.texts
-            done.append((yield from _fetched(job, done_by_it, deadline, again, form)))
+            done.append((yield from _fetched(job, done_by_it, deadline, tries, form)))
             waiting.pop(0)
     except ComfyError as exc:
-        _log(waiting[0], exc.prompt_id, exc.outcome, started)
-        if again is not None and not isinstance(exc, TimedOut):
+        _log(waiting[0], exc.prompt_id, exc.outcome, started, exc.server)
+        if tries is not None and not isinstance(exc, TimedOut):
             jobs.cancel(waiting[1:])
         raise
     seconds = time.monotonic() - started
@@ -73,12 +92,12 @@ def collected(
         _log(job, job.prompt_id, "succeeded", started)
 
 
-def _log(job: Job, prompt_id: str | None, outcome: str, started: float) -> None:
+def _log(job: Job, prompt_id: str | None, outcome: str, started: float, server: str | None = None) -> None:
     logger.info(
         "prompt %s %s at %s, template %s, %.1f s",
         prompt_id or job.prompt_id,
         outcome,
-        job.client.base_url,
+        server or job.client.base_url,
         job.filled.template.name,
         time.monotonic() - started,
     )
@@ -169,32 +188,52 @@ def recall(prompt_id: str, pool: Pool, deadline: Deadline) -> Job | None:
     Raises:
         Unavailable: a server that may have it does not answer, and no other has it.
     """
-    silent: Unavailable | None = None
-    for client in pool.clients:
-        try:
-            if (job := jobs.recall(client, prompt_id, deadline)) is not None:
-                return job
-        except Unavailable as exc:
-            silent = exc
-    if silent is not None:
-        raise silent
-    return None
-
-
-def _finish(job: Job, deadline: Deadline, again: Again | None) -> Generator[Event, None, tuple[Job, Succeeded]]:
-    """Follow the job to its outputs; after an out-of-memory, free the server's memory and try once more."""
+    if len(pool.clients) > 1:
+        deadline = Deadline(min(_RECALL_S, deadline.remaining()))
     try:
+        answers = pool.ask_all(lambda client: jobs.recall(client, prompt_id, deadline), deadline)
+        return next((job for job in answers if job is not None), None)
+    except Unavailable as exc:
+        if len(pool.clients) == 1:
+            raise
+        raise Unavailable(
+            f"The job {prompt_id} is on no server that answers, but may be on one that does not. {exc}",
+            f"能应答的服务器上没有任务 {prompt_id}，但它可能在没有应答的服务器上。{exc.zh}",
+            server=exc.server or "",
+        ) from exc
+
+
+def _finish(job: Job, deadline: Deadline, tries: Tries | None) -> Generator[Event, None, tuple[Job, Succeeded]]:
+    """Follow the job to its outputs, or its second try."""
+    if tries is None:
         return job, (yield from jobs.follow(job, deadline))
-    except OutOfMemory:
-        logger.warning("prompt %s ran out of memory: freeing and trying once more", job.prompt_id)
-        second = again(job, job.filled, frees=True) if again is not None else None
+    try:
+        done = yield from jobs.follow(job, deadline)
+    except (OutOfMemory, NodeError) as exc:
+        second = tries.again(job, exc)
         if second is None:
             raise
-    return second, (yield from jobs.follow(second, deadline))
+        first = exc
+    else:
+        tries.ended(job, None)
+        return job, done
+    try:
+        done = yield from jobs.follow(second, deadline)
+    except (Cancelled, TimedOut):
+        raise
+    except ComfyError as exc:
+        if isinstance(exc, NodeError):
+            tries.ended(second, exc)
+        if isinstance(first, NodeError):
+            # Two servers failed: what people should read is why the first did.
+            raise first from exc
+        raise
+    tries.ended(second, None)
+    return second, done
 
 
 def _fetched(
-    job: Job, done: Succeeded, deadline: Deadline, again: Again | None, form: Form
+    job: Job, done: Succeeded, deadline: Deadline, tries: Tries | None, form: Form
 ) -> Generator[Event | OutputFile, None, Job]:
     """Yield the files; where ComfyUI named one from its cache that is gone, have the rest saved once more."""
     fetched = 0
@@ -206,9 +245,9 @@ def _fetched(
             anew = dataclasses.replace(job.filled, saves_anew=True)
             can_differ = anew.saved_under("") != job.filled.saved_under("")
             second = None
-            if again is not None and can_differ and output.node_id in done.cached:
+            if tries is not None and can_differ and output.node_id in done.cached:
                 logger.info("prompt %s: %s is gone, saving it anew", job.prompt_id, output.filename)
-                second = again(job, anew, frees=False)
+                second = tries.anew(job, anew)
             if second is None:
                 raise
             break

@@ -4,8 +4,8 @@ import base64
 import json
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -21,6 +21,10 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """A token of RFC 9110."""
 _TRUE, _FALSE = ("", "true", "1", "yes", "on"), ("false", "0", "no", "off")
 _SEPARATOR = re.compile(r"\s\|(?:\s|$)|[\r\n]")
+_FOR_ONE = re.compile(r"(?:(https?)://)?([^\s=/:\[\]]+|\[[^\s=/\[\]]+\])(?::(\d{1,5}))?(/[^\s=]*)?", re.IGNORECASE)
+"""The server that a header is for: a host, with its port, path and scheme as far as they are needed to tell it."""
+_ENTRY_FOR_ONE = re.compile(rf"({_FOR_ONE.pattern})\s*=\s*(?P<header>{_HEADER_NAME.pattern}\s*:.*)", re.IGNORECASE)
+_PORTS = {"http": 80, "https": 443}
 _EXAMPLE = "http://192.168.1.5:8188"
 _SIZE = re.compile(r"(\d{2,5})\s*[xX×*]\s*(\d{2,5})")
 _MEGA = 1_000_000
@@ -55,7 +59,8 @@ class Server:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credentials:
-    """``headers`` hold the Bearer token too; a server's own hold the login of its address. ``repr`` shows no secret.
+    """``headers`` hold the Bearer token too; a server's own are all that go there, the login of its address among them.
+    ``repr`` shows no secret.
 
     ``max_pixels`` and ``max_jobs_per_user`` are ``None`` where there is no limit.
     """
@@ -92,15 +97,16 @@ def read(values: Mapping[str, Any]) -> Credentials:
             "image_base_url works with one server only: leave it empty, or keep one address in base_url.",
             "image_base_url 只支持单个服务器：请留空，或在 base_url 中只保留一个地址。",
         )
+    verify_tls = _flag(values, "verify_tls")
+    servers = [_server(part, verify_tls=verify_tls) for part in typed]
+    common, own = _headers(_text(values, "headers"), tuple(server.base_url for server in servers))
     headers: dict[str, str] = {}
     if api_key := _text(values, "api_key"):
         _refuse_unsendable("api_key", api_key)
         headers["Authorization"] = f"Bearer {api_key}"
-    for header, value in _headers(_text(values, "headers")).items():
-        headers = _with(headers, header, value)
-    verify_tls = _flag(values, "verify_tls")
+    headers = _overridden(headers, common)
     return Credentials(
-        servers=tuple(_server(part, headers, verify_tls=verify_tls) for part in typed),
+        servers=tuple(_with_headers(server, headers, own.get(server.base_url, {})) for server in servers),
         headers=tuple(headers.items()),
         image_base_url=_address("image_base_url", image_base_url) if image_base_url else None,
         comfy_org_api_key=_text(values, "comfy_org_api_key") or None,
@@ -117,13 +123,14 @@ def _text(values: Mapping[str, Any], name: str) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _with(headers: Mapping[str, str], header: str, value: str) -> dict[str, str]:
-    # What is added wins, however it is spelled: two headers of one name would be sent as two.
-    return {name: kept for name, kept in headers.items() if name.lower() != header.lower()} | {header: value}
+def _with_headers(server: Server, common: Mapping[str, str], own: Mapping[str, str]) -> Server:
+    """What is for this server alone wins, the login of its address most of all."""
+    headers = _overridden(_overridden(common, own), dict(server.headers))
+    return replace(server, headers=tuple(headers.items()))
 
 
-def _server(typed: str, headers: Mapping[str, str], *, verify_tls: bool) -> Server:
-    """``https://user:password@host/prefix?token=abc``, taken apart."""
+def _server(typed: str, *, verify_tls: bool) -> Server:
+    """``https://user:password@host/prefix?token=abc``, taken apart; of headers it has only the login."""
     address, _, query = typed.strip().partition("?")
     scheme, colon, rest = address.partition("://")
     before, slash, path = rest.partition("/")
@@ -150,11 +157,12 @@ def _server(typed: str, headers: Mapping[str, str], *, verify_tls: bool) -> Serv
             "holds a character that no address has: percent-encode it",
             "含有地址中不允许的字符：请用百分号编码",
         )
+    headers: tuple[tuple[str, str], ...] = ()
     if at:
         user, _, password = login.partition(":")
         encoded = base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
-        headers = _with(headers, "Authorization", f"Basic {encoded}")
-    return Server(base_url=base_url, headers=tuple(headers.items()), query=query, verify_tls=verify_tls)
+        headers = (("Authorization", f"Basic {encoded}"),)
+    return Server(base_url=base_url, headers=headers, query=query, verify_tls=verify_tls)
 
 
 def _address(name: str, typed: str, example: str = _EXAMPLE) -> str:
@@ -192,28 +200,73 @@ def _bad_address(name: str, example: str, english: str, chinese: str) -> Invalid
     )
 
 
-def _headers(text: str) -> dict[str, str]:
-    if text.startswith("{"):
-        try:
-            parsed = json.loads(text)
-        except ValueError:
-            raise _bad_headers("the JSON object cannot be read", "JSON 对象无法解析") from None
-        headers = {str(name).strip(): value for name, value in parsed.items()}
-        if not all(isinstance(value, (str, int, float)) for value in headers.values()):
-            raise _bad_headers("every value of the JSON object must be a text", "JSON 对象的值必须是文本")
-        pairs = {name: str(value).strip() for name, value in headers.items()}
-    else:
-        pairs = {}
-        for number, line in enumerate(filter(None, map(str.strip, _SEPARATOR.split(text))), start=1):
-            name, colon, value = line.partition(":")
-            if not colon or not name.strip():
-                raise _bad_headers(f"entry {number} is not 'Name: value'", f"第 {number} 项不是“Name: value”格式")
-            pairs[name.strip()] = value.strip()
-    for name, value in pairs.items():
+def _overridden(headers: Mapping[str, str], by: Mapping[str, str]) -> dict[str, str]:
+    """The later ones win, however they are spelled: two headers of one name would be sent as two."""
+    merged = dict(headers)
+    for header, value in by.items():
+        merged = {name: kept for name, kept in merged.items() if name.lower() != header.lower()} | {header: value}
+    return merged
+
+
+def _headers(text: str, base_urls: tuple[str, ...]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:
+    """The headers that go everywhere, and those of each address alone."""
+    common: dict[str, str] = {}
+    own: dict[str, dict[str, str]] = {}
+    for where, name, value in _pairs_of_object(text) if text.startswith("{") else _pairs_of_lines(text):
         if not _HEADER_NAME.fullmatch(name):
             raise _bad_headers("a header's name has a character that none may have", "名称包含非法字符")
         _refuse_unsendable("headers", f"{name}{value}")
-    return pairs
+        if where is None:
+            common[name] = value
+            continue
+        meant = [url for url in base_urls if _is_meant(where, url)]
+        if not meant:
+            # What was typed is left out: it may be half a secret.
+            raise InvalidInput(
+                f"headers: one is for a server that base_url does not have. Write its host, or host:port, as in"
+                f" base_url: {', '.join(base_urls)}.",
+                f"headers：有一项指定的服务器不在 base_url 中。请按 base_url 填写主机名或“主机:端口”："
+                f"{'、'.join(base_urls)}。",
+            )
+        for url in meant:
+            own.setdefault(url, {})[name] = value
+    return common, own
+
+
+def _pairs_of_object(text: str) -> Iterator[tuple[str | None, str, str]]:
+    try:
+        parsed = json.loads(text)
+    except (ValueError, RecursionError):
+        raise _bad_headers("the JSON object cannot be read", "JSON 对象无法解析") from None
+    for key, given in parsed.items():
+        where, headers = (key, given) if isinstance(given, dict) else (None, {key: given})
+        for name, value in headers.items():
+            if not isinstance(value, (str, int, float)):
+                raise _bad_headers("every value of the JSON object must be a text", "JSON 对象的值必须是文本")
+            yield where, name.strip(), str(value).strip()
+
+
+def _pairs_of_lines(text: str) -> Iterator[tuple[str | None, str, str]]:
+    for number, line in enumerate(filter(None, map(str.strip, _SEPARATOR.split(text))), start=1):
+        for_one = _ENTRY_FOR_ONE.fullmatch(line)
+        where, header = (for_one[1], for_one["header"]) if for_one else (None, line)
+        name, colon, value = header.partition(":")
+        if not colon or not name.strip():
+            raise _bad_headers(f"entry {number} is not 'Name: value'", f"第 {number} 项不是“Name: value”格式")
+        yield where, name.strip(), value.strip()
+
+
+def _is_meant(where: str, base_url: str) -> bool:
+    """Whether all that is said of a server is true of the address."""
+    said = _FOR_ONE.fullmatch(where.strip())
+    if said is None:
+        return False
+    scheme, host, port, path = said.groups()
+    parts = urlsplit(base_url)
+    is_host = host.strip("[]").lower() == parts.hostname
+    is_port = port is None or int(port) == (parts.port or _PORTS[parts.scheme])
+    is_path = path is None or path.rstrip("/") in ("", parts.path)
+    return is_host and is_port and is_path and (scheme is None or scheme.lower() == parts.scheme)
 
 
 def _bad_headers(english: str, chinese: str) -> InvalidInput:

@@ -43,6 +43,14 @@ class OutOfMemory(Failed):
     """A node ran out of GPU memory; worth one more try after ``POST /free``."""
 
 
+class NodeError(Failed):
+    """A node raised, for another reason than want of memory: the graph's fault, or this server's."""
+
+    def __init__(self, en: str, zh: str, *, node_id: str) -> None:
+        super().__init__(en, zh)
+        self.node_id = node_id
+
+
 class Rejected(ComfyError):
     """ComfyUI refused the graph; nothing runs."""
 

@@ -1,6 +1,8 @@
 """From a caller's wishes to pictures: choose a server and a template, then let ``jobs`` submit, wait and fetch."""
 
 import contextlib
+import hashlib
+import json
 import logging
 import threading
 import time
@@ -8,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
-from comfybridge import ceiling, choosing, collecting, filling, jobs, preflight
+from comfybridge import ceiling, choosing, collecting, filling, jobs
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
@@ -17,10 +19,11 @@ from comfybridge.fallback import Drawn, Picture
 from comfybridge.filling import Filled, Inputs
 from comfybridge.idempotency import MOST_ATTEMPTS, Key
 from comfybridge.jobs import Job, OutputFile
-from comfybridge.library import Source
+from comfybridge.library import Named, Source
 from comfybridge.messages import Interrupted, NodeFailed
 from comfybridge.pictures import AS_SAVED, Form
 from comfybridge.pool import Pool
+from comfybridge.tries import SecondTries
 from comfybridge.watch import Event
 from comfybridge.workflow import Definitions
 
@@ -31,6 +34,9 @@ Instead: TypeAlias = Callable[[NoServer], Iterator[Picture | Drawn]]
 
 COMFY_ORG_KEY = "api_key_comfy_org"
 """Where in ``extra_data`` the nodes of paid services look for their key (ComfyUI's ``execution.py``)."""
+
+_FAIR_S = 2.0
+"""A server that had less time than this before the deadline is not blamed for its silence."""
 
 # One for each key that a call is being submitted with.
 _LOCKS: WeakValueDictionary[str, threading.Lock] = WeakValueDictionary()
@@ -55,6 +61,9 @@ def generate(
     With a ``key`` a repeated call gets the job of the first one. ``keeps_on`` says whether a job that is late goes on.
     Where no server took anything of it, the pictures come from ``instead``.
 
+    A job that ran out of memory is tried once more after freeing it, and one that failed in a node once on another
+    server, unless it has a ``key``: a repeated call would not find it there.
+
     Raises:
         ComfyError: one of its subclasses, for every end but ``succeeded``.
     """
@@ -76,16 +85,21 @@ def generate(
                 raise
             yield from instead(exc)
             return
-
-        def again(job: Job, filled: Filled, *, frees: bool) -> Job | None:
-            return _again(job, filled, deadline, extra_data, listening, frees=frees)
-
+        tries = SecondTries(
+            pool=pool,
+            work=_work(source, inputs, pool),
+            deadline=deadline,
+            extra_data=extra_data,
+            has_key=bool(extra_data.get(COMFY_ORG_KEY)),
+            listening=listening,
+            may_move=key is None,
+        )
         try:
-            yield from collecting.collected(waiting, deadline, started, again, form)
+            yield from collecting.collected(waiting, deadline, started, tries, form)
         except TimedOut as exc:
             if keeps_on:
                 raise
-            jobs.cancel(waiting)
+            jobs.cancel(tries.latest(waiting))
             raise jobs.taken_back(exc) from exc
 
 
@@ -177,15 +191,25 @@ def _submit(
     named: Callable[[int, int], tuple[str | None, dict[str, Any]]],
     most_pixels: int | None,
 ) -> tuple[Job, ...]:
+    work = _work(source, inputs, pool)
     refusals: list[ComfyError] = []
     try:
-        for client in pool.candidates(deadline):
+        for client in pool.candidates(deadline, work, is_followed=listening is not None):
+            had_s = deadline.remaining()
             try:
                 filled, definitions = prepare(client, source, inputs, deadline, extra_data)
                 ceiling.check(filled, most_pixels)
-                return _queue(client, filled, definitions, deadline, extra_data, listening, named)
+                queued = _queue(client, filled, definitions, deadline, extra_data, listening, named)
             except (InvalidInput, Rejected, Unavailable) as exc:
+                if had_s > _FAIR_S or not deadline.has_passed():
+                    pool.failed_to_take(client, work, exc)
                 refusals.append(exc)
+                if deadline.has_passed():
+                    # What is queued now would run for nobody.
+                    break
+            else:
+                pool.accepted(client, work, filled[0].model or work)
+                return queued
     except Unavailable as exc:
         refusals.append(exc)
     # What the first, best server says is what people should read.
@@ -206,7 +230,7 @@ def prepare(
         try:
             chosen, inputs_for_it, definitions = choosing.choose(client, source, inputs, deadline, refresh=refresh)
             filled = filling.fill(chosen, inputs_for_it, definitions)
-            problems = _problems(filled[0], definitions, has_key=has_key)
+            problems = choosing.problems(filled[0], definitions, has_key=has_key)
             if problems:
                 raise jobs.rejected(chosen, problems)
         except (InvalidInput, Rejected):
@@ -216,17 +240,6 @@ def prepare(
         else:
             return filled, definitions
     raise AssertionError  # the loop returns or raises
-
-
-def _problems(filled: Filled, definitions: Definitions, *, has_key: bool) -> list[preflight.Problem]:
-    """What keeps the graph from running, but for the files that are uploaded with it."""
-    coming = {file.name for file in filled.files}
-    return [
-        problem
-        for problem in preflight.check(filled.prompt, definitions, has_key=has_key)
-        if problem.code not in preflight.INPUT_FILE
-        or filled.prompt[problem.node_id]["inputs"][problem.input] not in coming
-    ]
 
 
 def _queue(
@@ -253,19 +266,10 @@ def _queue(
     return tuple(queued)
 
 
-def _again(
-    job: Job,
-    filled: Filled,
-    deadline: Deadline,
-    extra_data: Mapping[str, Any],
-    listening: contextlib.ExitStack,
-    *,
-    frees: bool,
-) -> Job | None:
-    try:
-        if frees:
-            job.client.free(deadline)
-        return jobs.queue(job.client, filled, {}, deadline, extra_data, listening)
-    except (Unavailable, Rejected) as exc:
-        logger.warning("prompt %s: no second try: %s", job.prompt_id, exc)
-        return None
+def _work(source: Source, inputs: Inputs, pool: Pool) -> str:
+    """What tells the servers of a pool apart that can run a call: its graph, and the models that it names."""
+    if len(pool.clients) == 1:
+        return ""
+    graph = (source.name, source.task) if isinstance(source, Named) else source.saved
+    wanted = (graph, inputs.model, [lora.name for lora in inputs.loras], inputs.values)
+    return hashlib.sha256(json.dumps(wanted, sort_keys=True, default=repr).encode()).hexdigest()

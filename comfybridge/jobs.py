@@ -15,7 +15,17 @@ from uuid import uuid4
 from comfybridge import filling, preflight, workflow
 from comfybridge.client import Client, view_query
 from comfybridge.deadline import Deadline
-from comfybridge.errors import Cancelled, ComfyError, Failed, Lost, OutOfMemory, Rejected, TimedOut, Unavailable
+from comfybridge.errors import (
+    Cancelled,
+    ComfyError,
+    Failed,
+    Lost,
+    NodeError,
+    OutOfMemory,
+    Rejected,
+    TimedOut,
+    Unavailable,
+)
 from comfybridge.events import Listener
 from comfybridge.filling import Filled
 from comfybridge.media import MediaType, media_type, output_type
@@ -313,7 +323,7 @@ def _error(job: Job, entry: NodeFailed | Interrupted) -> ComfyError:
             f"{english}. The GPU has too little memory: use a smaller size, a lower count or a smaller model.",
             f"{chinese}。显存不足：请减小尺寸、数量，或使用更小的模型。",
         )
-    return Failed(english, chinese)
+    return NodeError(english, chinese, node_id=entry.node_id)
 
 
 def _is_out_of_memory(entry: NodeFailed) -> bool:

@@ -29,9 +29,10 @@ class Made:
 
 
 def generate(
-    clients: Client | Sequence[Client], *, name: str | Source = "sd15", timeout_s: float = 20, **inputs: Any
+    servers: Client | Sequence[Client] | Pool, *, name: str | Source = "sd15", timeout_s: float = 20, **inputs: Any
 ) -> Generator[Event | OutputFile | Outcome | Picture | Drawn, None, None]:
-    pool = Pool([clients] if isinstance(clients, Client) else clients)
+    clients = [servers] if isinstance(servers, Client) else servers
+    pool = clients if isinstance(clients, Pool) else Pool(clients)
     small = {"width": 64, "height": 64, "steps": 2} if isinstance(name, str) else {}
     source = Named(name) if isinstance(name, str) else name
     chosen = Inputs(**{"positive": "a fox", **small, **inputs})
@@ -53,8 +54,8 @@ def sort(items: Iterable[Event | OutputFile | Outcome | Picture | Drawn]) -> Mad
     return made
 
 
-def make(clients: Client | Sequence[Client], **wishes: Any) -> Made:
-    return sort(generate(clients, **wishes))
+def make(servers: Client | Sequence[Client] | Pool, **wishes: Any) -> Made:
+    return sort(generate(servers, **wishes))
 
 
 LORAS = ("film_grain.safetensors", "ink_sketch.safetensors")

@@ -287,6 +287,98 @@ class TestHeaders:
             assert "\n" not in f"{name}{value}"
 
 
+TWO = "http://gpu1.lan:8188, https://gpu2.lan/comfy"
+
+
+def servers(base_url: str, **values: str) -> dict[str, dict[str, str]]:
+    return {server.base_url: dict(server.headers) for server in read(base_url=base_url, **values).servers}
+
+
+class TestHeadersOfOneServer:
+    def test_login_of_the_address_wins_and_the_others_stay(self) -> None:
+        typed = "gpu1.lan=authorization: Bearer one | gpu1.lan=X-Gate: 1 | gpu2.lan=X-Gate: 2"
+
+        assert servers("http://me:pass@gpu1.lan?token=abc, http://gpu2.lan", api_key="abc", headers=typed) == {
+            "http://gpu1.lan": {"X-Gate": "1", "Authorization": "Basic bWU6cGFzcw=="},
+            "http://gpu2.lan": {"Authorization": "Bearer abc", "X-Gate": "2"},
+        }
+
+    @pytest.mark.parametrize(
+        "typed",
+        [
+            "X-All: y | gpu2.lan=X-Api-Key: abc",
+            "gpu2.lan=X-Api-Key: abc\nX-All: y",
+            "GPU2.lan = X-Api-Key : abc | X-All:y",
+            "X-All: y | gpu2.lan:443=X-Api-Key: abc",
+            "X-All: y | https://gpu2.lan=X-Api-Key: abc",
+            "X-All: y | https://gpu2.lan/comfy/=X-Api-Key:abc",
+            '{"X-All": "y", "gpu2.lan": {"X-Api-Key": "abc"}}',
+        ],
+    )
+    def test_header_goes_to_the_server_that_is_named(self, typed: str) -> None:
+        assert servers(TWO, headers=typed) == {
+            "http://gpu1.lan:8188": {"X-All": "y"},
+            "https://gpu2.lan/comfy": {"X-All": "y", "X-Api-Key": "abc"},
+        }
+        assert read(base_url=TWO, headers=typed).headers == (("X-All", "y"),)
+
+    def test_port_and_path_tell_servers_on_one_host_apart(self) -> None:
+        typed = "h:1=A: 1 | h:2/x=A: 2 | [::1]:3=A: 3"
+
+        assert servers("http://h:1,http://h:2/x,http://h:2/y,http://[::1]:3", headers=typed) == {
+            "http://h:1": {"A": "1"},
+            "http://h:2/x": {"A": "2"},
+            "http://h:2/y": {},
+            "http://[::1]:3": {"A": "3"},
+        }
+
+    def test_ones_own_header_wins_over_the_key_and_over_that_of_all(self) -> None:
+        typed = "X-Team: blue | gpu2.lan=authorization: Basic dTpw | gpu2.lan=x-team: red"
+
+        assert servers(TWO, api_key="abc", headers=typed) == {
+            "http://gpu1.lan:8188": {"Authorization": "Bearer abc", "X-Team": "blue"},
+            "https://gpu2.lan/comfy": {"authorization": "Basic dTpw", "x-team": "red"},
+        }
+
+    @pytest.mark.parametrize("typed", ["X-Sum: a=b: c", "X-Sum: gpu2.lan=X-Key: c", "X-Url:http://gpu2.lan/a=b"])
+    def test_equals_sign_in_a_value_names_no_server(self, typed: str) -> None:
+        assert all(len(headers) == 1 for headers in servers(TWO, headers=typed).values())
+
+    @pytest.mark.parametrize(
+        "typed",
+        [
+            f"gpu3.lan=X-Api-Key: {SECRET}",
+            f"gpu2.lan:8188=X-Api-Key: {SECRET}",
+            f"http://gpu2.lan=X-Api-Key: {SECRET}",
+            f"gpu2.lan/other=X-Api-Key: {SECRET}",
+            f'{{"gpu3.lan": {{"X-Api-Key": "{SECRET}"}}}}',
+            f'{{"{SECRET}": {{"X-Api-Key": "{SECRET}"}}}}',
+        ],
+    )
+    def test_server_that_nobody_named_is_refused_with_the_addresses(self, typed: str) -> None:
+        with pytest.raises(InvalidInput, match=r"base_url: http://gpu1.lan:8188, https://gpu2.lan/comfy\.$") as raised:
+            read(base_url=TWO, headers=typed)
+
+        assert "http://gpu1.lan:8188、https://gpu2.lan/comfy" in raised.value.zh
+        assert SECRET not in f"{raised.value} {raised.value.zh}"
+
+    @pytest.mark.parametrize(
+        ("typed", "words"),
+        [
+            ('{"gpu2.lan": {"A": null}}', "every value of the JSON object must be a text"),
+            ('{"gpu2.lan": {"A": {"B": "c"}}}', "every value of the JSON object must be a text"),
+            ('{"gpu2.lan": {"A B": "c"}}', "a header's name has a character"),
+            ("gpu2.lan=A: é", "plain ASCII"),
+        ],
+    )
+    def test_what_is_sent_to_one_server_is_checked_too(self, typed: str, words: str) -> None:
+        with pytest.raises(InvalidInput, match=words):
+            read(base_url=TWO, headers=typed)
+
+    def test_repr_does_not_show_it(self) -> None:
+        assert SECRET not in repr(read(base_url=TWO, headers=f"gpu2.lan=X-Api-Key: {SECRET}"))
+
+
 class TestMaxPromptLength:
     @pytest.mark.parametrize(
         ("typed", "length"),
@@ -417,6 +509,8 @@ class TestSecrets:
             {"headers": f'{{"A": ["{SECRET}"]}}'},
             {"headers": f"X-Key: {SECRET}é"},
             {"headers": f"{SECRET} : 1, 2\n{SECRET} x: 1"},
+            {"headers": f"{SECRET}=X: 1"},
+            {"headers": f"other=X: {SECRET}"},
             {"max_prompt_length": SECRET},
             {"max_pixels": SECRET},
             {"max_jobs_per_user": SECRET},

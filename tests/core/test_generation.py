@@ -506,13 +506,6 @@ class TestSeveralServers:
             assert isinstance(error, Lost)
             assert comfyui.count("POST", "/prompt") == 0
 
-    def test_failed_job_is_not_tried_elsewhere(self, comfyui: Simulator, connect: Connect) -> None:
-        with Simulator() as broken:
-            broken.inject(NodeFailure("8"))
-
-            assert isinstance(fails([connect(broken.url), connect(comfyui.url)]), Failed)
-            assert comfyui.count("POST", "/prompt") == 0
-
     def test_first_servers_reason_is_told(self, comfyui: Simulator, connect: Connect) -> None:
         with Simulator() as other:
             comfyui.inject(Respond(path="/prompt", method="POST", status=401))

@@ -114,3 +114,20 @@ def test_https_behind_a_redirect_is_found(daemon: PluginDaemon, comfyui: Simulat
 
 def port(comfyui: Simulator) -> int:
     return int(comfyui.url.rpartition(":")[2])
+
+
+def test_each_of_several_servers_gets_its_own_key(daemon: PluginDaemon) -> None:
+    with Simulator(api_key="one") as one, Simulator(api_key="two") as two:
+        hosts = [server.url.removeprefix("http://") for server in (one, two)]
+        keys = f"{hosts[0]}=Authorization: Bearer one | {hosts[1]}=Authorization: Bearer two"
+        both = {"base_url": f"{one.url}, {two.url}", "headers": keys}
+
+        assert daemon.validate_credentials("comfyui", both)
+        assert "HTTP 401" in refusal(daemon, **{**both, "headers": keys.replace("two", "one")})
+
+
+def test_header_for_a_server_that_is_not_there_names_those_that_are(daemon: PluginDaemon, comfyui: Simulator) -> None:
+    message = refusal(daemon, base_url=comfyui.url, headers="gpu9.lan=X-Api-Key: s3cr3t")
+
+    assert comfyui.url in message
+    assert "s3cr3t" not in message
