@@ -241,6 +241,13 @@ def test_run_workflow_answers_by_the_same_settings() -> None:
         assert other[name] == PARAMETERS[name]
 
 
+@pytest.mark.parametrize("tool", ["image2image", "inpaint", "upscale", "get_result"])
+def test_other_tools_for_pictures_have_the_same_forms(tool: str) -> None:
+    other = {parameter["name"]: parameter for parameter in TOOLS[f"tools/{tool}.yaml"]["parameters"]}
+
+    assert (other["format"], other["keep_metadata"]) == (PARAMETERS["format"], PARAMETERS["keep_metadata"])
+
+
 class Reads(dict[str, Any]):
     """Values that remember which of them were asked for."""
 

@@ -13,6 +13,7 @@ from comfybridge.convert import read_saved
 from comfybridge.errors import ComfyError
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.answer import File
+from comfybridge.simulator.daemon import PluginDaemon
 from comfybridge.simulator.dify_files import DifyFiles
 from tests.plugin.calls import Call, Fails, has_chinese
 
@@ -114,6 +115,23 @@ def test_picture_too_large_for_agents_comes_as_webp_and_the_answer_says_so(
         None,
         "webp;90",
     ]
+
+
+def test_earlier_job_and_another_tool_give_the_format_that_is_wanted(
+    daemon: PluginDaemon, text2image: Call, comfyui: Simulator
+) -> None:
+    made = text2image(prompt="a red fox").variables["prompt_id"]
+    wanted = {"format": "jpeg", "keep_metadata": False}
+    credentials = {"base_url": comfyui.url}
+
+    collected = daemon.call_tool("comfyui", "get_result", {"prompt_id": made, **wanted}, credentials=credentials)
+    larger = daemon.call_tool("comfyui", "upscale", {"from_prompt_id": made, **wanted}, credentials=credentials)
+
+    for picture in (*collected.files, *larger.files):
+        assert opened(picture).format == "JPEG"
+        with pytest.raises(ComfyError):
+            read_saved(picture.data)
+    assert (len(collected.files), len(larger.files)) == (1, 1)
 
 
 def test_format_that_is_none_is_refused(fails: Fails) -> None:
