@@ -216,7 +216,10 @@ class Client:
                 if "prompt_id" not in answer:
                     raise advice.not_comfyui(self.base_url, "/prompt")
                 if answer["prompt_id"] != prompt_id:
-                    raise advice.too_old(self.base_url)
+                    error = advice.too_old(self.base_url)
+                    # It runs, under a name of the server's own.
+                    error.took_some = True
+                    raise error
                 return Refusal(answer) if answer.get("node_errors") else None
             except _AnswerLost as exc:
                 if self._was_accepted(prompt_id, deadline, exc):

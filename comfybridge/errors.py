@@ -79,7 +79,7 @@ class Unavailable(ComfyError):
     """No server took the job: unreachable, not a ComfyUI, or it does not let us in.
 
     ``refused`` tells that no connection came about, so that the server certainly saw nothing of the request, and
-    ``took_some`` that it had taken others of the same call before, which were taken back as far as that was possible.
+    ``took_some`` that it had taken some of the same call, which was taken back as far as that was possible.
     """
 
     outcome = "failed"

@@ -261,7 +261,7 @@ def _queue(
     except ComfyError as exc:
         jobs.cancel(queued)
         if isinstance(exc, Unavailable):
-            exc.took_some = bool(queued)
+            exc.took_some = exc.took_some or bool(queued)
         raise
     return tuple(queued)
 
