@@ -135,7 +135,7 @@ def once() -> Iterator[Scenario]:
                 then=(Rule(action, "/api/jobs/*", times=1), Rule(action, "/history/*", times=1)),
                 cuts=True,
                 deadline_s=LONG_S,
-                is_fast=isinstance(action, Reset | Truncate),
+                is_fast=stage is RUNNING and isinstance(action, Reset | Truncate),
             )
     yield Scenario(
         fault="No answer to the submission, which arrived",

@@ -1,7 +1,9 @@
 """A relay between the core and a server that breaks what passes, by rules: real sockets, HTTP/1.1 and WebSocket."""
 
 import asyncio
+import contextlib
 import json
+import socket
 import threading
 from collections.abc import Coroutine, Sequence
 from types import TracebackType
@@ -27,7 +29,7 @@ class Relay:
         self._rules: list[tuple[Rule, int | None]] = [(rule, rule.times) for rule in rules]
         self._sockets = sockets
         self._opened = 0
-        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._connections: set[asyncio.Task[None]] = set()
         self._posted = threading.Condition()
         self.port = 0
         self.posted: list[str] = []
@@ -93,43 +95,54 @@ class Relay:
         started.set()
         await self._stopping.wait()
         await self._refuse()
+
+    async def _listen(self) -> None:
+        # Not asyncio's own server: closed at the wrong moment, it forgets a connection that it has just accepted.
+        self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
+        self._listener.settimeout(0)
+        self.port = self._listener.getsockname()[1]
+        self._loop.add_reader(self._listener, self._connected)
+
+    async def _refuse(self) -> None:
+        if self._listener.fileno() >= 0:
+            self._loop.remove_reader(self._listener)
+            self._listener.close()
+        await self._cut()
+
+    async def _cut(self) -> None:
         tasks = list(self._connections)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _listen(self) -> None:
-        server = await asyncio.start_server(
-            self._connected, "127.0.0.1", self.port, limit=LONGEST_HEAD, backlog=256, reuse_address=True
-        )
-        self._listener = server
-        self.port = server.sockets[0].getsockname()[1]
+    def _connected(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            connection, _ = self._listener.accept()
+            task = asyncio.ensure_future(self._serve(connection))
+            self._connections.add(task)
+            task.add_done_callback(lambda ended: self._ended(ended, connection))
 
-    async def _refuse(self) -> None:
-        self._listener.close()
-        await self._cut()
+    def _ended(self, task: asyncio.Task[None], connection: socket.socket) -> None:
+        self._connections.discard(task)
+        # A task that was cancelled before its first step has not done it.
+        connection.close()
 
-    async def _cut(self) -> None:
-        for writer in list(self._connections.values()):
-            reset(writer)
-
-    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._serve(reader, writer))
-        self._connections[task] = writer
-        task.add_done_callback(lambda ended: self._connections.pop(ended, None))
-
-    async def _serve(self, client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+    async def _serve(self, connection: socket.socket) -> None:
+        connection.settimeout(0)
+        client, to_client = await asyncio.open_connection(sock=connection, limit=LONGEST_HEAD)
         upstream = Upstream(*self._server)
         try:
             while (request := await read_request(client)) is not None:
                 self._note(request)
                 if not await self._answer(request, client, to_client, upstream):
                     return
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             reset(to_client)
         finally:
             upstream.close()
             to_client.close()
+            with contextlib.suppress(ConnectionError):
+                await to_client.wait_closed()
 
     async def _answer(
         self,

@@ -59,7 +59,9 @@ _FRAMES: tuple[tuple[str, tuple[FrameFault | None, ...]], ...] = (
 def _sockets() -> Iterator[Scenario]:
     for fault, faults in _FRAMES:
         for stage in (QUEUED, RUNNING):
-            yield Scenario(fault=fault, stage=stage, wanted=PICTURES, sockets=faults, deadline_s=LONG_S)
+            yield Scenario(
+                fault=fault, stage=stage, wanted=PICTURES, sockets=faults, deadline_s=LONG_S, is_fast=stage is RUNNING
+            )
     for fault, action in (
         ("The WebSocket is forbidden", Answer(403)),
         ("The WebSocket's handshake is refused as plain HTTP", Answer(400, b"no upgrade", "text/plain")),

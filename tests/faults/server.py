@@ -92,7 +92,9 @@ class Server(ABC):
         self.start()
 
     def freeze(self) -> None:
+        """Stop the process, and wait until the last of its threads stands still."""
         self._signal(signal.SIGSTOP)
+        eventually(self._is_frozen)
 
     def thaw(self) -> None:
         self._signal(signal.SIGCONT)
@@ -129,6 +131,11 @@ class Server(ABC):
         """Whether the prompt waits or runs."""
         running, pending = self.wire.queued()
         return prompt_id in running + pending
+
+    def _is_frozen(self) -> bool:
+        threads = Path(f"/proc/{self.pid}/task").iterdir()
+        # The state is the first word after the name in brackets (proc_pid_stat(5)).
+        return all((thread / "stat").read_text().rpartition(")")[2].split()[0] == "T" for thread in threads)
 
     def _signal(self, number: int) -> None:
         if self.pid is not None:
