@@ -11,7 +11,7 @@ from comfybridge.simulator import Simulator
 from comfybridge.simulator.answer import Answer
 from comfybridge.simulator.daemon import PluginDaemon, PluginError
 from comfybridge.simulator.dify_files import DifyFiles
-from tests.core.test_library import catalogue
+from tests.core.making import catalogue
 from tests.plugin.calls import Call, Failure, read_failure
 
 Use = Callable[..., Answer]
