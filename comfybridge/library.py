@@ -70,9 +70,12 @@ def find(name: str, others: Sequence[Template] = ()) -> Template | None:
     """
     wanted = name.casefold()
     for known in (templates(), others):
-        versions = [each for each in known if wanted in (each.name.casefold(), each.base_name.casefold())]
+        if "@" in wanted:
+            versions = [each for each in known if each.name.casefold() == wanted]
+        else:
+            versions = [each for each in known if each.base_name.casefold() == wanted]
         if versions:
-            return max(versions, key=lambda each: (each.name.casefold() == wanted, each.version))
+            return max(versions, key=lambda each: each.version)
     return None
 
 

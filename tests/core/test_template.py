@@ -89,6 +89,48 @@ class TestLibrary:
         assert "ae.safetensors 放到 models/vae" in chinese
 
 
+class TestVersions:
+    @pytest.fixture
+    def posters(self, tmp_path: Path) -> tuple[Template, ...]:
+        for stem in ("poster", "poster@2", "poster@10"):
+            (tmp_path / f"{stem}.json").write_text(json.dumps(graph("sdxl_base_refiner")), encoding="utf-8")
+            (tmp_path / f"{stem}.yaml").write_text(yaml.safe_dump(SIDECAR), encoding="utf-8")
+        return library.read_folder(tmp_path)
+
+    @pytest.mark.parametrize(
+        ("name", "found"), [("poster", "poster@10"), ("poster@2", "poster@2"), ("poster@10", "poster@10")]
+    )
+    def test_version_stands_in_the_name_and_without_one_it_is_the_newest(
+        self, name: str, found: str, posters: tuple[Template, ...]
+    ) -> None:
+        template = library.find(name, posters)
+
+        assert template is not None
+        assert template.name == found
+        assert template.base_name == "poster"
+
+    def test_version_that_is_not_there_is_not_found(self, posters: tuple[Template, ...]) -> None:
+        assert library.find("poster@3", posters) is None
+
+    def test_templates_of_this_package_come_before_others(self, tmp_path: Path) -> None:
+        path = written(tmp_path, graph("sdxl_base_refiner"))
+        for suffix in (".json", ".yaml"):
+            path.with_suffix(suffix).rename(tmp_path / f"sd15@9{suffix}")
+
+        found = library.find("sd15", library.read_folder(tmp_path))
+
+        assert found is library.load("sd15")
+
+    @pytest.mark.parametrize("stem", ["po ster", "poster@x", "poster@"])
+    def test_name_of_another_form_is_an_error(self, stem: str, tmp_path: Path) -> None:
+        path = written(tmp_path, graph("sdxl_base_refiner"))
+        for suffix in (".json", ".yaml"):
+            path.with_suffix(suffix).rename(tmp_path / f"{stem}{suffix}")
+
+        with pytest.raises(ValueError, match="may end in '@2'"):
+            library.read_folder(tmp_path)
+
+
 class TestSidecar:
     def test_whole_sidecar_is_read(self, tmp_path: Path) -> None:
         loaded = library.read(written(tmp_path, graph("sdxl_base_refiner")))
