@@ -38,7 +38,8 @@ def test_variables_carry_what_was_promised(play: Play, comfyui: Simulator) -> No
     run = play(workflow({"prompt": QUERY, "seed": constant("42")}))
 
     assert set(run.tool) == {
-        "text", "files", "json", "prompt_id", "status", "seed", "width", "height", "template", "model", "seconds", "made_by",
+        "text", "files", "json", "prompt_id", "status", "seed", "width", "height", "template", "model", "seconds",
+        "made_by",
     }  # fmt: skip
     assert (run.tool["status"], run.tool["seed"]) == ("succeeded", 42)
     assert run.tool["text"].count("\n") <= 1
