@@ -567,7 +567,7 @@ class TestDeadline:
 
         assert isinstance(error, TimedOut)
         assert error.prompt_id is not None
-        assert running.seconds < 3
+        assert running.seconds < 5
 
     @pytest.mark.parametrize("path", ["/object_info/*", "/ws", "/prompt"])
     def test_server_that_freezes_before_the_submission_does_not_delay_the_end(
@@ -579,7 +579,7 @@ class TestDeadline:
         error = running.end()
 
         assert isinstance(error, (Unavailable, TimedOut, Lost))
-        assert running.seconds < 3
+        assert running.seconds < 5
 
     def test_no_time_at_all_ends_at_once(self, client: Client) -> None:
         running = Running(client, timeout_s=0)
@@ -625,7 +625,7 @@ class TestCancel:
     def test_frozen_server_is_given_up_once_for_all_jobs(
         self, comfyui: Simulator, client: Client, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(jobs, "_TAKE_BACK_S", 0.4)
+        monkeypatch.setattr(jobs, "_TAKE_BACK_S", 0.8)
         comfyui.hold(queued=True)
         queued = [jobs.queue(client, filled(graph()), {}, deadline, {}, None) for _ in range(5)]
         comfyui.inject(Delay(path="/queue", seconds=6))
@@ -633,7 +633,7 @@ class TestCancel:
 
         jobs.cancel(queued)
 
-        assert time.monotonic() - started < 1.2
+        assert time.monotonic() - started < 3
 
 
 @pytest.fixture(autouse=True)
