@@ -19,7 +19,7 @@ from comfybridge.workflow import Definitions
 _METADATA_LOOKS = 30
 # In bytes, less the extension.
 _LONGEST_FILE_NAME = 250
-# The last choice of each client, with what it hung on: the state of its definitions the task and the model wanted.
+# The last choice of each client, with what it hung on: the state of its definitions, the task, the model, the pictures.
 _CHOICES: WeakKeyDictionary[Client, tuple[tuple[int, str, str | None, int], Template, str | None]] = WeakKeyDictionary()
 
 

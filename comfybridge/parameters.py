@@ -178,26 +178,22 @@ def image2image(values: Mapping[str, Any], limits: Limits) -> Call:
 
 
 def inpaint(values: Mapping[str, Any], limits: Limits) -> Call:
-    return _of_task(
-        "inpaint", values, limits, pictures="image", named={"grow_mask": ("grow_mask", reading.GROW_LIMITS)}
-    )
+    return _of_task("inpaint", values, limits, pictures="image", named={"grow_mask": reading.GROW_LIMITS})
 
 
 def upscale(values: Mapping[str, Any], limits: Limits) -> Call:
     return _of_task(
-        "upscale", values, limits, prompt="", pictures="image", named={"scale": ("scale", reading.SCALE_LIMITS)}
+        "upscale", values, limits, has_prompt=False, pictures="image", named={"scale": reading.SCALE_LIMITS}
     )
 
 
 def text2video(values: Mapping[str, Any], limits: Limits) -> Call:
-    named = {"fps": ("fps", reading.FPS_LIMITS)}
-    return _of_task("text2video", values, limits, size={"size": "16:9"}, named=named)
+    return _of_task("text2video", values, limits, size={"size": "16:9"}, named={"fps": reading.FPS_LIMITS})
 
 
 def image2video(values: Mapping[str, Any], limits: Limits) -> Call:
     """Without a size, the video gets the shape of the picture, where that can be told."""
-    named = {"fps": ("fps", reading.FPS_LIMITS)}
-    return _of_task("image2video", values, limits, pictures="image", size={}, named=named)
+    return _of_task("image2video", values, limits, pictures="image", size={}, named={"fps": reading.FPS_LIMITS})
 
 
 def text2audio(values: Mapping[str, Any], limits: Limits) -> Call:
@@ -209,21 +205,21 @@ def _of_task(
     values: Mapping[str, Any],
     limits: Limits,
     *,
-    prompt: str = "prompt",
+    has_prompt: bool = True,
     pictures: str | None = None,
     size: Mapping[str, Any] | None = None,
-    named: Mapping[str, tuple[str, tuple[float, float]]] | None = None,
+    named: Mapping[str, tuple[float, float]] | None = None,
 ) -> Call:
     """A call of the tool of a task: ``pictures`` names its parameter for files, ``size`` its default one.
 
-    ``named`` maps parameters to names in the templates, with their limits.
+    ``named`` are numbers that templates know under the same name, with their limits.
     """
     positive, negative = _prompts(values, limits)
-    if prompt and not positive.strip():
+    if has_prompt and not positive.strip():
         raise InvalidInput("prompt is empty: say what is to be made.", "prompt 为空：请描述要生成的内容。")
     own: dict[str, Any] = {}
-    for parameter, (name, bounds) in (named or {}).items():
-        number = reading.number(values, parameter, bounds)
+    for name, bounds in (named or {}).items():
+        number = reading.number(values, name, bounds)
         if number is not None:
             own[name] = number
     if lyrics := reading.text(values, "lyrics"):
@@ -233,7 +229,7 @@ def _of_task(
     if size is not None and (any(values.get(side) for side in ("size", "width", "height")) or size):
         sized = reading.size({**size, **{name: value for name, value in values.items() if value not in (None, "")}})
     inputs = Inputs(
-        positive=positive if prompt else None,
+        positive=positive if has_prompt else None,
         negative=negative or None,
         seed=reading.seed(values),
         **sized,
