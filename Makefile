@@ -15,7 +15,7 @@ demo: ## Generate a picture as Dify would: make demo PROMPT="a lighthouse in a s
 	@python="$$(scripts/venv.sh plugin plugin,simulator)" && exec "$$python" -m comfybridge.demo "$$PROMPT"
 
 test: ## All tests but those inside Dify's engine; ARGS="-k name" goes to pytest
-	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m pytest --ignore=tests/dify $(ARGS)
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m pytest --ignore=tests/dify $(if $(COMFYUI_URL),,-n logical --dist worksteal) $(ARGS)
 
 check: ## Lint, formatting, types, import rules
 	@python="$$(scripts/venv.sh plugin test,check)" && scripts/check.sh "$$python"
