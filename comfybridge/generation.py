@@ -1,6 +1,7 @@
 """From a caller's wishes to pictures: choose a server and a template, then let ``jobs`` submit, wait and fetch."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -14,6 +15,7 @@ from comfybridge import ceiling, choosing, collecting, filling, jobs
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
+from comfybridge.enhancing import Worded
 from comfybridge.errors import ComfyError, InvalidInput, NoServer, Rejected, TimedOut, Unavailable
 from comfybridge.fallback import Drawn, Picture
 from comfybridge.filling import Filled, Inputs
@@ -23,6 +25,7 @@ from comfybridge.library import Named, Source
 from comfybridge.messages import Interrupted, NodeFailed
 from comfybridge.pictures import AS_SAVED, Form
 from comfybridge.pool import Pool
+from comfybridge.template import Template
 from comfybridge.tries import SecondTries
 from comfybridge.watch import Event
 from comfybridge.workflow import Definitions
@@ -31,6 +34,9 @@ logger = logging.getLogger(__name__)
 
 Instead: TypeAlias = Callable[[NoServer], Iterator[Picture | Drawn]]
 """What makes the pictures where no server took the call; where it cannot, it raises what it was given, or says more."""
+
+Reword: TypeAlias = Callable[[Template, Inputs], Worded]
+"""What writes a caller's words anew for the template that was chosen; asked once for each server that could run it."""
 
 COMFY_ORG_KEY = "api_key_comfy_org"
 """Where in ``extra_data`` the nodes of paid services look for their key (ComfyUI's ``execution.py``)."""
@@ -55,11 +61,12 @@ def generate(
     most_pixels: int | None = None,
     instead: Instead | None = None,
     form: Form = AS_SAVED,
+    reword: Reword | None = None,
 ) -> Iterator[Event | OutputFile | Outcome | Picture | Drawn]:
     """Make pictures: events while it waits, then each picture as it is fetched, then the Outcome.
 
     With a ``key`` a repeated call gets the job of the first one. ``keeps_on`` says whether a job that is late goes on.
-    Where no server took anything of it, the pictures come from ``instead``.
+    Where no server took anything of it, the pictures come from ``instead``. ``reword`` may change the words.
 
     A job that ran out of memory is tried once more after freeing it, and one that failed in a node once on another
     server, unless it has a ``key``: a repeated call would not find it there.
@@ -79,6 +86,7 @@ def generate(
                 listening=listening,
                 key=key,
                 most_pixels=most_pixels,
+                reword=reword,
             )
         except NoServer as exc:
             if instead is None:
@@ -113,11 +121,12 @@ def submit(
     listening: contextlib.ExitStack | None = None,
     key: Key | None = None,
     most_pixels: int | None = None,
+    reword: Reword | None = None,
 ) -> tuple[Job, ...]:
     """Queue the source's prompts on the first server that takes them; all of them, or none.
 
     ``listening`` keeps the listeners open; without it nobody listens, for jobs that are collected later. With a ``key``
-    whose job waits, runs or has succeeded, that one is returned and nothing is queued.
+    whose job waits, runs or has succeeded, that one is returned: nothing is queued, and ``reword`` is not asked.
 
     Raises:
         InvalidInput: the caller's values cannot be used, or ask for more than ``most_pixels``.
@@ -127,7 +136,7 @@ def submit(
     """
     if key is None:
         return _submit(
-            source, inputs, pool, deadline, extra_data, listening, lambda _run, _runs: (None, {}), most_pixels
+            source, inputs, pool, deadline, extra_data, listening, lambda _run, _runs: (None, {}), most_pixels, reword
         )
     with _alone(key, deadline):
         joined, attempt = _joined(key, pool, deadline)
@@ -137,7 +146,7 @@ def submit(
         def named(run: int, runs: int) -> tuple[str, dict[str, Any]]:
             return key.prompt_id(run, attempt), {"wishes": key.wishes, "runs": runs}
 
-        return _submit(source, inputs, pool, deadline, extra_data, listening, named, most_pixels)
+        return _submit(source, inputs, pool, deadline, extra_data, listening, named, most_pixels, reword)
 
 
 @contextlib.contextmanager
@@ -190,6 +199,7 @@ def _submit(
     listening: contextlib.ExitStack | None,
     named: Callable[[int, int], tuple[str | None, dict[str, Any]]],
     most_pixels: int | None,
+    reword: Reword | None,
 ) -> tuple[Job, ...]:
     work = _work(source, inputs, pool)
     refusals: list[ComfyError] = []
@@ -197,8 +207,9 @@ def _submit(
         for client in pool.candidates(deadline, work, is_followed=listening is not None):
             had_s = deadline.remaining()
             try:
-                filled, definitions = prepare(client, source, inputs, deadline, extra_data)
-                ceiling.check(filled, most_pixels)
+                filled, definitions = prepare(
+                    client, source, inputs, deadline, extra_data, most_pixels=most_pixels, reword=reword
+                )
                 queued = _queue(client, filled, definitions, deadline, extra_data, listening, named)
             except (InvalidInput, Rejected, Unavailable) as exc:
                 if had_s > _FAIR_S or not deadline.has_passed():
@@ -222,9 +233,19 @@ def _submit(
 
 
 def prepare(
-    client: Client, source: Source, inputs: Inputs, deadline: Deadline, extra_data: Mapping[str, Any]
+    client: Client,
+    source: Source,
+    inputs: Inputs,
+    deadline: Deadline,
+    extra_data: Mapping[str, Any],
+    *,
+    most_pixels: int | None = None,
+    reword: Reword | None = None,
 ) -> tuple[tuple[Filled, ...], Definitions]:
-    """Choose the graph, bind the values and look whether this server can run it; nothing is sent to run."""
+    """Choose the graph, bind the values and look whether this server can run it; nothing is sent to run.
+
+    Only what it can run is written anew by ``reword``, and filled in again.
+    """
     has_key = bool(extra_data.get(COMFY_ORG_KEY))
     for refresh in (False, True):
         try:
@@ -238,8 +259,25 @@ def prepare(
             if refresh:
                 raise
         else:
+            ceiling.check(filled, most_pixels)
+            if reword is not None:
+                filled = _reworded(chosen, inputs_for_it, definitions, reword, most_pixels)
             return filled, definitions
     raise AssertionError  # the loop returns or raises
+
+
+def _reworded(
+    chosen: Template, inputs: Inputs, definitions: Definitions, reword: Reword, most_pixels: int | None
+) -> tuple[Filled, ...]:
+    worded = reword(chosen, inputs)
+    filled = filling.fill(chosen, worded.inputs, definitions)
+    try:
+        ceiling.check(filled, most_pixels)
+    except InvalidInput:
+        # The caller's own size was within the limit.
+        own = {side: getattr(inputs, side) for side in ("width", "height", "aspect", "exact")}
+        filled = filling.fill(chosen, dataclasses.replace(worded.inputs, **own), definitions)
+    return tuple(dataclasses.replace(each, notes=(*each.notes, *worded.notes)) for each in filled)
 
 
 def _queue(
