@@ -28,8 +28,8 @@ _LANGUAGES = {
 }
 
 # Reasoning models think aloud before they answer; Dify hands that on as it comes.
-_THOUGHTS = re.compile(r"<(think|thinking)>.*?</\1>", re.DOTALL | re.IGNORECASE)
-_UNFINISHED = re.compile(r"<think(ing)?>", re.IGNORECASE)
+_THOUGHT = re.compile(r"</think(?:ing)?>", re.IGNORECASE)
+_THINKS = re.compile(r"<think(?:ing)?>", re.IGNORECASE)
 _FENCED = re.compile(r"```\w*\s(.*?)```", re.DOTALL)
 _LABEL = re.compile(
     r"^\W*(?:(?:final|optimi[sz]ed|enhanced|image)\s+)?prompt\W*[:：]\W*|^提示词\s*[:：]\s*", re.IGNORECASE
@@ -153,8 +153,8 @@ def read(answer: str, brief: Brief, longest: int) -> Enhancement | None:
     ``None`` where it holds no prompt that can be used: none at all, a refusal, half a JSON, more than ``longest``
     characters.
     """
-    text = _THOUGHTS.sub("", answer).strip()
-    if _UNFINISHED.search(text):
+    text = _THOUGHT.split(answer)[-1].strip()
+    if _THINKS.search(text):
         return None
     for found in _objects(text):
         if prompt := _line(found.get("prompt")):
@@ -165,10 +165,11 @@ def read(answer: str, brief: Brief, longest: int) -> Enhancement | None:
                 longest,
             )
     fenced = _FENCED.search(text)
-    plain = _line(_LABEL.sub("", (fenced[1] if fenced else text).strip()).strip(_QUOTES))
-    if not plain or plain.startswith(("{", "[")) or '"prompt"' in plain or _REFUSAL.match(plain):
+    plain = (fenced[1] if fenced else text).strip()
+    if plain.startswith(("{", "[")) or '"prompt"' in plain or _REFUSAL.match(plain):
         return None
-    return _within(Enhancement(plain), longest)
+    prompt = _line(_LABEL.sub("", plain).strip(_QUOTES))
+    return _within(Enhancement(prompt), longest) if prompt else None
 
 
 def worded(inputs: Inputs, enhancement: Enhancement) -> Inputs:
