@@ -71,7 +71,10 @@ class Rewriter:
         )
 
     def _asked(self, brief: Brief, inputs: Inputs) -> Enhancement:
-        deadline = Deadline(min(_LONGEST_S, self._deadline.remaining() * _SHARE))
+        seconds = int(min(_LONGEST_S, self._deadline.remaining() * _SHARE))
+        if seconds < 1:
+            raise _UnusableError("was not asked, since too little time is left", "因剩余时间不足未被调用")
+        deadline = Deadline(seconds)
         answer = self._answer(enhancing.messages(self._wish, brief, inputs.negative), deadline)
         enhancement = enhancing.read(answer, brief, self._limits.max_prompt_length)
         if enhancement is None:
@@ -96,7 +99,7 @@ class Rewriter:
         late = _UnusableError(
             f"did not answer within {deadline.seconds:.0f} s", f"在 {deadline.seconds:.0f} 秒内未答复"
         )
-        self._tool.session.max_invocation_timeout = max(1, int(deadline.seconds))
+        self._tool.session.max_invocation_timeout = int(deadline.seconds)
         said = ""
         try:
             chunks = self._tool.session.model.llm.invoke(
@@ -112,7 +115,7 @@ class Rewriter:
             # Not the host's words: providers repeat keys and prompts in theirs. Dify's own log has them.
             if "permission denied" in str(exc):
                 raise _UnusableError("may not be asked (permission denied)", "无权调用（permission denied）") from None
-            if time.monotonic() - started >= int(deadline.seconds):
+            if deadline.has_passed():
                 raise late from None
             raise _UnusableError("could not be asked", "无法调用") from None
         if deadline.has_passed():

@@ -298,7 +298,11 @@ class TestPlainPrompt:
         finally:
             del daemon.reverse["llm"]
 
-        is_plain(answer, "did not answer within 3 s")
+        is_plain(answer, "did not answer within 2 s")
+
+    def test_no_time_is_left_for_it(self, draws: Callable[..., Answer], writes: Writes) -> None:
+        is_plain(draws(timeout=2.9), "was not asked, since too little time is left")
+        assert writes.asked == []
 
     def test_model_drips(self, draws: Callable[..., Answer], daemon: PluginDaemon) -> None:
         before = len(daemon.transcript)
@@ -317,7 +321,7 @@ class TestPlainPrompt:
         finally:
             del daemon.reverse["llm"]
 
-        is_plain(answer, "did not answer within 3 s")
+        is_plain(answer, "did not answer within 2 s")
 
     def test_blocked_word_in_what_was_written(self, call: Callable[..., Answer], writes: Writes) -> None:
         writes.answer = json.dumps({"prompt": "a fox with g.o.r.e"})
