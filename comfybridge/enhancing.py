@@ -5,13 +5,15 @@ Of an answer only a prompt, a negative prompt and one of the offered sizes count
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
-from comfybridge import reading
-from comfybridge.filling import Inputs
+from comfybridge import ceiling, filling, reading
+from comfybridge.errors import InvalidInput
+from comfybridge.filling import Filled, Inputs
 from comfybridge.template import Template
+from comfybridge.workflow import Definitions
 
 _KINDS = {
     "text2image": "a picture",
@@ -92,6 +94,10 @@ class Worded:
     notes: tuple[tuple[str, str], ...] = ()
 
 
+Reword: TypeAlias = Callable[[Template, Inputs], Worded]
+"""What writes a caller's words anew for the template that was chosen; asked for each server that could run it."""
+
+
 def styled(prompt: str, style: str) -> str:
     """The prompt with the house style after it; an empty prompt, and one without a style, stays as it is."""
     if not style.strip() or not prompt.strip():
@@ -130,7 +136,7 @@ def messages(wish: Wish, brief: Brief, negative: str | None) -> tuple[str, str]:
     if wish.style.strip():
         rules.append("Work house_style into the prompt.")
     if negative:
-        rules.append("What avoid names is kept out already: leave it out of the prompt.")
+        rules.append("What avoid names must not appear: do not mention it in the prompt.")
     fields = {"prompt": "the prompt"}
     if brief.takes_negative:
         fields["negative_prompt"] = "what must not appear, in a few words, or empty"
@@ -180,6 +186,20 @@ def worded(inputs: Inputs, enhancement: Enhancement) -> Inputs:
     if enhancement.size is not None:
         changed |= {"aspect": None, "exact": None, **reading.size({"size": enhancement.size})}
     return replace(inputs, **changed)
+
+
+def fill(
+    template: Template, inputs: Inputs, definitions: Definitions, reword: Reword, most_pixels: int | None
+) -> tuple[Filled, ...]:
+    """The graph with what ``reword`` makes of the inputs, which have been found to fit it and the ceiling."""
+    worded = reword(template, inputs)
+    filled = filling.fill(template, worded.inputs, definitions)
+    try:
+        ceiling.check(filled, most_pixels)
+    except InvalidInput:
+        own = {side: getattr(inputs, side) for side in ("width", "height", "aspect", "exact")}
+        filled = filling.fill(template, replace(worded.inputs, **own), definitions)
+    return tuple(replace(each, notes=(*each.notes, *worded.notes)) for each in filled)
 
 
 def _within(enhancement: Enhancement, longest: int) -> Enhancement | None:

@@ -1,7 +1,6 @@
 """From a caller's wishes to pictures: choose a server and a template, then let ``jobs`` submit, wait and fetch."""
 
 import contextlib
-import dataclasses
 import hashlib
 import json
 import logging
@@ -11,11 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
-from comfybridge import ceiling, choosing, collecting, filling, jobs
+from comfybridge import ceiling, choosing, collecting, enhancing, filling, jobs
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
-from comfybridge.enhancing import Worded
+from comfybridge.enhancing import Reword
 from comfybridge.errors import ComfyError, InvalidInput, NoServer, Rejected, TimedOut, Unavailable
 from comfybridge.fallback import Drawn, Picture
 from comfybridge.filling import Filled, Inputs
@@ -25,7 +24,6 @@ from comfybridge.library import Named, Source
 from comfybridge.messages import Interrupted, NodeFailed
 from comfybridge.pictures import AS_SAVED, Form
 from comfybridge.pool import Pool
-from comfybridge.template import Template
 from comfybridge.tries import SecondTries
 from comfybridge.watch import Event
 from comfybridge.workflow import Definitions
@@ -34,9 +32,6 @@ logger = logging.getLogger(__name__)
 
 Instead: TypeAlias = Callable[[NoServer], Iterator[Picture | Drawn]]
 """What makes the pictures where no server took the call; where it cannot, it raises what it was given, or says more."""
-
-Reword: TypeAlias = Callable[[Template, Inputs], Worded]
-"""What writes a caller's words anew for the template that was chosen; asked once for each server that could run it."""
 
 COMFY_ORG_KEY = "api_key_comfy_org"
 """Where in ``extra_data`` the nodes of paid services look for their key (ComfyUI's ``execution.py``)."""
@@ -261,23 +256,9 @@ def prepare(
         else:
             ceiling.check(filled, most_pixels)
             if reword is not None:
-                filled = _reworded(chosen, inputs_for_it, definitions, reword, most_pixels)
+                filled = enhancing.fill(chosen, inputs_for_it, definitions, reword, most_pixels)
             return filled, definitions
     raise AssertionError  # the loop returns or raises
-
-
-def _reworded(
-    chosen: Template, inputs: Inputs, definitions: Definitions, reword: Reword, most_pixels: int | None
-) -> tuple[Filled, ...]:
-    worded = reword(chosen, inputs)
-    filled = filling.fill(chosen, worded.inputs, definitions)
-    try:
-        ceiling.check(filled, most_pixels)
-    except InvalidInput:
-        # The caller's own size was within the limit.
-        own = {side: getattr(inputs, side) for side in ("width", "height", "aspect", "exact")}
-        filled = filling.fill(chosen, dataclasses.replace(worded.inputs, **own), definitions)
-    return tuple(dataclasses.replace(each, notes=(*each.notes, *worded.notes)) for each in filled)
 
 
 def _queue(

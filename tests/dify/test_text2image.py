@@ -39,7 +39,7 @@ def test_variables_carry_what_was_promised(play: Play, comfyui: Simulator) -> No
 
     assert set(run.tool) == {
         "text", "files", "json", "prompt_id", "status", "seed", "width", "height", "template", "model", "seconds",
-        "made_by",
+        "made_by", "prompt",
     }  # fmt: skip
     assert (run.tool["status"], run.tool["seed"]) == ("succeeded", 42)
     assert run.tool["text"].count("\n") <= 1
