@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from comfybridge import filling, preflight, workflow
-from comfybridge.client import Client, view_query
+from comfybridge.client import Client, once_more, view_query
 from comfybridge.deadline import Deadline
 from comfybridge.errors import (
     Cancelled,
@@ -143,11 +143,11 @@ def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
 
     What it was filled with is read from the history's copy of its graph, and from what is sent along with every prompt.
     """
-    entry = client.history(prompt_id, deadline)
-    waiting = client.queued(prompt_id, deadline) if entry is None else None
+    entry = once_more(lambda: client.history(prompt_id, deadline), deadline)
+    waiting = once_more(lambda: client.queued(prompt_id, deadline), deadline) if entry is None else None
     if entry is None and waiting is None:
         # It may have ended between the two questions.
-        entry = client.history(prompt_id, deadline)
+        entry = once_more(lambda: client.history(prompt_id, deadline), deadline)
         if entry is None:
             return None
     graph, extra_data = (waiting.prompt, waiting.extra_data) if waiting is not None else sent_with(entry or {})
@@ -242,8 +242,18 @@ def fetch(
         Unavailable: the server does not answer any more.
         TooLargeError: it has more than ``largest`` bytes; the error has the ``beginning``.
     """
-    data = _patiently(job, deadline, lambda: job.client.view(output, deadline, largest=largest, beginning=beginning))
-    media = output_type(data, output.filename)
+
+    def ask() -> tuple[bytes, MediaType | None]:
+        data = job.client.view(output, deadline, largest=largest, beginning=beginning)
+        return data, output_type(data, output.filename)
+
+    data, media = _patiently(job, deadline, ask)
+    if media is None and deadline.remaining() > _FETCH_PAUSE_S:
+        # A proxy's page, perhaps; the next answer may be the file.
+        logger.warning("prompt %s: %s is no such file, fetching it once more", job.prompt_id, output.filename)
+        del data
+        time.sleep(_FETCH_PAUSE_S)
+        data, media = _patiently(job, deadline, ask)
     if media is None:
         raise Failed(
             f"What ComfyUI served as {output.filename} is not a whole file of that kind ({len(data)} bytes).",

@@ -11,6 +11,7 @@ from comfybridge import connections, transport
 from comfybridge.client import Client, Refusal
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, Failed, Lost, Unavailable
+from comfybridge.media import InputFile, MediaType
 from comfybridge.messages import Output
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import Delay, DropConnection, Respond, TruncateView
@@ -138,6 +139,40 @@ class TestUnreachable:
     def test_broken_answer_is_a_dropped_connection(self, reply: Reply, connect: Connect) -> None:
         with RawServer(lambda _: reply) as server:
             assert "dropped the connection before the answer was complete" in str(failure(connect(server.url)))
+
+    @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 200], ids=str)
+    def test_question_that_a_proxy_answers_once_is_asked_once_more(
+        self, status: int, comfyui: Simulator, connect: Connect, deadline: Deadline
+    ) -> None:
+        comfyui.inject(Respond(status=status, body=b"<html>busy</html>"), times=1)
+
+        assert "KSampler" in connect(comfyui.url).definitions(["KSampler"], deadline)
+        assert comfyui.count("GET", "/object_info/KSampler") == 2
+
+    @pytest.mark.parametrize("status", [401, 403, 404, 302], ids=str)
+    def test_question_that_is_not_let_in_is_asked_once(
+        self, status: int, comfyui: Simulator, connect: Connect, deadline: Deadline
+    ) -> None:
+        comfyui.inject(Respond(status=status))
+
+        with pytest.raises(Unavailable, match=str(status)):
+            connect(comfyui.url).definitions(["KSampler"], deadline)
+        assert comfyui.count("GET", "/object_info/KSampler") == 1
+
+    def test_question_is_not_asked_once_more_after_the_deadline(self, comfyui: Simulator, connect: Connect) -> None:
+        comfyui.inject(Respond(status=502))
+
+        with pytest.raises(Unavailable, match="502"):
+            connect(comfyui.url).definitions(["KSampler"], Deadline(0.2))
+        assert comfyui.count("GET", "/object_info/KSampler") == 1
+
+    def test_file_is_uploaded_once_more_when_a_proxy_answers_once(
+        self, comfyui: Simulator, connect: Connect, deadline: Deadline
+    ) -> None:
+        comfyui.inject(Respond(path="/upload/image", method="POST", status=503), times=1)
+        file = InputFile(b"\x89PNG\r\n\x1a\n", MediaType("image/png", ".png"))
+
+        assert connect(comfyui.url).upload_image(file, deadline) == file.name
 
     @pytest.mark.parametrize("kind", ["refused", "silent", "status", "junk"])
     def test_no_error_text_shows_a_header(self, kind: str, comfyui: Simulator, connect: Connect) -> None:
@@ -329,7 +364,7 @@ class TestQueuePrompt:
         assert submit(connect(comfyui.url), deadline) is None
         assert comfyui.pending == ["p1"]
 
-    @pytest.mark.parametrize("status", [429, 502, 503, 504])
+    @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
     def test_busy_proxy_is_asked_once_more(
         self, status: int, comfyui: Simulator, connect: Connect, deadline: Deadline
     ) -> None:
@@ -348,7 +383,19 @@ class TestQueuePrompt:
             submit(connect(comfyui.url), deadline)
         assert comfyui.count("POST", "/prompt") == 2
 
-    @pytest.mark.parametrize("status", [401, 403, 404, 413, 500])
+    def test_server_error_after_the_job_was_taken_makes_no_second_job(self, connect: Connect) -> None:
+        def answer(line: str) -> Reply:
+            if line.startswith("POST"):
+                return http("500 Oops")
+            return json(b'{"status": "pending"}' if "/api/jobs/" in line else b"{}")
+
+        with RawServer(answer) as server:
+            assert submit(connect(server.url), Deadline(10)) is None
+            posts = [head for head in server.requests if head.startswith(b"POST /prompt")]
+
+        assert len(posts) == 1
+
+    @pytest.mark.parametrize("status", [401, 403, 404, 413])
     def test_other_statuses_are_not_tried_again(
         self, status: int, comfyui: Simulator, connect: Connect, deadline: Deadline
     ) -> None:

@@ -38,6 +38,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (watch, "_GONE_AFTER_S", 0.5),
         (events, "_DEAF_AFTER_S", 0.2),
         (client, "_LOOK_AFTER_S", 0.05),
+        (client, "_AGAIN_AFTER_S", 0.05),
         (client, "_AWAY_S", 0.3),
         (jobs, "_FETCH_PAUSE_S", 0.02),
         (jobs, "_AWAY_S", 0.3),
