@@ -170,7 +170,7 @@ class Client:
             return []
         try:
             listed = json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             listed = None
         if not isinstance(listed, list):
             raise advice.not_comfyui(self.base_url, _route(path))
@@ -406,7 +406,7 @@ class Client:
         """The JSON object that ComfyUI answers with wherever we ask; anything else is somebody else's answer."""
         try:
             parsed = json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed = None
         if not isinstance(parsed, dict):
             raise advice.not_comfyui(self.base_url, _route(path))

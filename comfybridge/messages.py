@@ -66,7 +66,7 @@ def read_frame(text: str | bytes) -> Frame | None:
                 return Progress(_text(data["prompt_id"]), str(data["node"]), float(data["value"]), float(data["max"]))
             case "executing" if data["node"] is None:
                 return Ended(_text(data["prompt_id"]))
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return None
 

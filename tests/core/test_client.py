@@ -405,6 +405,16 @@ class TestQueuePrompt:
             submit(connect(comfyui.url), deadline)
         assert comfyui.count("POST", "/prompt") == 1
 
+    @pytest.mark.parametrize("body", [b"[" * 100_000, b"9" * 10_000, b'{"a": NaN', b"\xff"], ids=len)
+    def test_refusal_that_cannot_be_read_is_looked_up(
+        self, body: bytes, comfyui: Simulator, connect: Connect, deadline: Deadline
+    ) -> None:
+        comfyui.inject(Respond(path="/prompt", method="POST", status=400, body=body))
+
+        with pytest.raises(Unavailable, match="is not a ComfyUI"):
+            submit(connect(comfyui.url), deadline)
+        assert comfyui.count("POST", "/prompt") == 2
+
     def test_server_that_died_over_the_answer_leaves_it_unknown(self, connect: Connect, deadline: Deadline) -> None:
         def answer(line: str) -> Reply:
             return Reply() if line.startswith("POST") else http("500 Oops")

@@ -1,10 +1,14 @@
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from comfybridge import client as client_module
 from comfybridge import events, jobs, library, watch
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
@@ -32,6 +36,7 @@ from comfybridge.simulator.faults import (
 from comfybridge.watch import Waiting
 from comfybridge.workflow import Prompt
 from tests.core.making import Connect, generate, make, sort
+from tests.core.raw_server import RawServer, Reply, http
 
 
 @pytest.fixture
@@ -430,6 +435,33 @@ class TestRejected:
 
 
 @pytest.mark.usefixtures("_quick")
+@given(
+    body=st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=2)
+            | st.dictionaries(st.sampled_from(("error", "node_errors", "errors", "type", "8")), inner, max_size=3)
+        ),
+        max_leaves=8,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_any_refusal_ends_as_an_error_of_ours(body: Any) -> None:
+    def answer(line: str) -> Reply:
+        if line.startswith("POST /prompt"):
+            return http("400 Bad Request", json.dumps(body).encode(), keep_alive=True)
+        return http("200 OK", b"{}", keep_alive=True)
+
+    with pytest.MonkeyPatch.context() as patch, RawServer(answer) as server:
+        patch.setattr(client_module, "_LOOK_AFTER_S", 0.0)
+        client = Client(server.url)
+        try:
+            with pytest.raises((Rejected, Unavailable)):
+                jobs.queue(client, filled(graph()), {}, Deadline(10), {}, None)
+        finally:
+            client.close()
+
+
 class TestCancelledAndLost:
     @pytest.fixture(params=["socket", "polling"])
     def way(self, request: pytest.FixtureRequest, comfyui: Simulator) -> str:
