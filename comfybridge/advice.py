@@ -38,6 +38,7 @@ def unreachable(server: str, fault: Fault) -> Unavailable:
         f"ComfyUI at {server} {english}",
         f"ComfyUI（{server}）{chinese}",
         server=server,
+        is_closed=fault is Fault.REFUSED,
         refused=fault in (Fault.REFUSED, Fault.UNKNOWN_HOST, Fault.NO_CONNECTION, Fault.TLS, Fault.PROXY),
     )
 
