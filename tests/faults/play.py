@@ -20,6 +20,7 @@ from comfybridge.library import Pasted
 from comfybridge.pool import Pool
 from tests.contract import graphs
 from tests.contract.server import Prompt, eventually
+from tests.faults import secrets
 from tests.faults.frames import FrameFault
 from tests.faults.relay import Relay
 from tests.faults.rules import Rule
@@ -132,8 +133,11 @@ class Play:
     def run(self) -> Result:
         scenario = self.scenario
         self.server.reset()
-        with Relay(self.server.url, scenario.rules, scenario.sockets) as self.relay:
-            self.client = Client(self.relay.url)
+        with (
+            Relay(self.server.url, scenario.rules, scenario.sockets) as self.relay,
+            secrets.heard() as self.log,
+        ):
+            self.client = Client(self.relay.url, secrets.HEADERS, query=secrets.QUERY)
             thread = threading.Thread(target=self._call, name="call")
             try:
                 if scenario.stage is Stage.QUEUED:
@@ -208,7 +212,9 @@ class Play:
         deadline = Deadline(self.scenario.deadline_s)
         started = time.monotonic()
         try:
-            made = generation.generate(Pasted(graph), Inputs(), Pool([self.client]), deadline=deadline, extra_data={})
+            made = generation.generate(
+                Pasted(graph), Inputs(), Pool([self.client]), deadline=deadline, extra_data=secrets.EXTRA_DATA
+            )
             self.files = [item for item in made if isinstance(item, OutputFile)]
         except BaseException as error:  # noqa: BLE001  # whatever it is, the verdict names it
             self.error = error
@@ -255,7 +261,8 @@ class Play:
         return None
 
     def _wrong(self) -> list[str]:
-        return [*self._wrong_end(), *self._wrong_remains()]
+        wrong = [*self._wrong_end(), *self._wrong_remains()]
+        return [*wrong, *secrets.shown(self.log, self.error, self.server, self.relay.accepted)]
 
     def _wrong_end(self) -> Iterator[str]:
         scenario, end = self.scenario, self._end()
