@@ -72,7 +72,8 @@ class Scenario:
 
     ``rules`` are the relay's from the start, ``then`` those from the stage on. ``before`` happens before the call,
     ``act`` when a queued or running job has reached the stage. ``jobs`` is how many the server may have taken.
-    ``goes_on`` lets a held job finish after the fault. ``only_simulator`` says why a real server cannot do it.
+    ``goes_on`` lets a held job finish after the fault. ``keeps_on`` says whether a late job is left to go on, as in
+    ``generation.generate``. ``only_simulator`` says why a real server cannot do it.
     """
 
     fault: str
@@ -87,6 +88,7 @@ class Scenario:
     deadline_s: float = 20.0
     jobs: int = 1
     goes_on: bool = True
+    keeps_on: bool = True
     cuts: bool = False
     only_simulator: str = ""
     is_fast: bool = True
@@ -213,7 +215,12 @@ class Play:
         started = time.monotonic()
         try:
             made = generation.generate(
-                Pasted(graph), Inputs(), Pool([self.client]), deadline=deadline, extra_data=secrets.EXTRA_DATA
+                Pasted(graph),
+                Inputs(),
+                Pool([self.client]),
+                deadline=deadline,
+                extra_data=secrets.EXTRA_DATA,
+                keeps_on=self.scenario.keeps_on,
             )
             self.files = [item for item in made if isinstance(item, OutputFile)]
         except BaseException as error:  # noqa: BLE001  # whatever it is, the verdict names it
@@ -300,7 +307,7 @@ class Play:
         if self.server.pid is None:
             return
         ours = set(self.relay.accepted)
-        if self._end() is End.TIMED_OUT:
+        if self._end() is End.TIMED_OUT and self.scenario.keeps_on:
             if not self.known():
                 yield "timed out, but the job is gone"
             return
