@@ -106,6 +106,7 @@ def queue(
         Unavailable: the server did not take it.
         Lost: whether it did cannot be found out.
     """
+    started = time.monotonic()
     prompt_id = prompt_id or str(uuid4())
     sent = {"template": filled.template.name, **(sent or {})}
     graph = filled.saved_under(prompt_id)
@@ -132,10 +133,18 @@ def queue(
             raise rejected(filled.template, problems)
     except ComfyError as exc:
         exc.about(prompt_id, client.base_url)
+        if not isinstance(exc, Unavailable):
+            log_end(prompt_id, exc.outcome, client.base_url, filled.template.name, started)
         raise
     listener.expect()
     logger.info("prompt %s queued at %s, template %s", prompt_id, client.base_url, filled.template.name)
     return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener, sent=sent)
+
+
+def log_end(prompt_id: str, outcome: str, server: str, template: str, started: float) -> None:
+    logger.info(
+        "prompt %s %s at %s, template %s, %.1f s", prompt_id, outcome, server, template, time.monotonic() - started
+    )
 
 
 def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
@@ -250,7 +259,7 @@ def fetch(
     data, media = _patiently(job, deadline, ask)
     if media is None and deadline.remaining() > _FETCH_PAUSE_S:
         # A proxy's page, perhaps; the next answer may be the file.
-        logger.warning("prompt %s: %s is no such file, fetching it once more", job.prompt_id, output.filename)
+        logger.warning("prompt %s: what came is no such file, fetching it once more", job.prompt_id)
         del data
         time.sleep(_FETCH_PAUSE_S)
         data, media = _patiently(job, deadline, ask)
@@ -314,6 +323,7 @@ def cancel(jobs: Sequence[Job]) -> None:
 def _take_back(client: Client, prompt_id: str, deadline: Deadline) -> None:
     try:
         client.cancel(prompt_id, deadline)
+        logger.info("prompt %s taken back at %s", prompt_id, client.base_url)
     except ComfyError as exc:
         logger.warning("prompt %s could not be cancelled: %s", prompt_id, exc)
 
