@@ -298,9 +298,13 @@ class Client:
         """The prompt as it waits or runs, by ``GET /queue``, which holds all of them; ``None`` if it does neither."""
         queue = self._object("/queue", deadline)
         for name, is_running in (("queue_running", True), ("queue_pending", False)):
-            for item in queue.get(name) or ():
-                if item[1] == prompt_id:
-                    return Queued(is_running, item[2], item[3])
+            items = queue.get(name) or []
+            if not isinstance(items, list) or not all(isinstance(item, list) for item in items):
+                raise advice.not_comfyui(self.base_url, "/queue")
+            for item in items:
+                # [number, prompt_id, graph, extra_data, outputs]
+                if len(item) > 3 and item[1] == prompt_id:  # noqa: PLR2004
+                    return Queued(is_running, *(each if isinstance(each, dict) else {} for each in item[2:4]))
         return None
 
     def cancel(self, prompt_id: str, deadline: Deadline) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from comfybridge import client as client_module
 from comfybridge import connections, transport
-from comfybridge.client import Client, Refusal
+from comfybridge.client import Client, Queued, Refusal
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, Failed, Lost, Unavailable
 from comfybridge.media import InputFile, MediaType
@@ -191,6 +191,23 @@ class TestUnreachable:
             chain.append(f"{cause} {cause!r}")
             cause = cause.__cause__
         assert SECRET not in f"{error.zh} {chain}"
+
+
+@pytest.mark.parametrize(
+    "queue", [7, "p1", True, ["p1"], [7], [[]], [["p1"]], [[1, "p1"]], [[1, "p1", 7, 7]], {"a": 1}]
+)
+def test_queue_that_comfyui_would_not_list_has_no_job_or_is_not_comfyuis(
+    queue: Any, comfyui: Simulator, connect: Connect, deadline: Deadline
+) -> None:
+    body = json_module.dumps({"queue_running": [], "queue_pending": queue}).encode()
+    comfyui.inject(Respond(path="/queue", body=body, content_type="application/json"))
+
+    try:
+        found: object = connect(comfyui.url).queued("p1", deadline)
+    except Unavailable as error:
+        found = "is not a ComfyUI" in str(error)
+
+    assert found in (None, True, Queued(is_running=False, prompt={}, extra_data={}))
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"x"'], ids=lambda body: str(body.decode()))
