@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 from comfybridge.errors import Unavailable
 
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1", "0.0.0.0"))  # noqa: S104  # compared with, never bound
+# Of a server, or a proxy before it, that is overloaded or restarts.
+_MAY_PASS = (429, 500, 502, 503, 504)
 
 
 class Fault(enum.Enum):
@@ -36,6 +38,7 @@ def unreachable(server: str, fault: Fault) -> Unavailable:
         f"ComfyUI at {server} {english}",
         f"ComfyUI（{server}）{chinese}",
         server=server,
+        is_closed=fault is Fault.REFUSED,
         refused=fault in (Fault.REFUSED, Fault.UNKNOWN_HOST, Fault.NO_CONNECTION, Fault.TLS, Fault.PROXY),
     )
 
@@ -62,7 +65,12 @@ def bad_status(server: str, path: str, status: int, location: str = "") -> Unava
     else:
         english = f"answered {path} with HTTP {status}. See ComfyUI's own log for the cause."
         chinese = f"对 {path} 返回 HTTP {status}。原因见 ComfyUI 的日志。"
-    return Unavailable(f"ComfyUI at {server} {english}", f"ComfyUI（{server}）{chinese}", server=server)
+    return Unavailable(
+        f"ComfyUI at {server} {english}",
+        f"ComfyUI（{server}）{chinese}",
+        server=server,
+        may_pass=status in _MAY_PASS,
+    )
 
 
 def not_comfyui(server: str, path: str) -> Unavailable:
@@ -71,6 +79,7 @@ def not_comfyui(server: str, path: str) -> Unavailable:
         f"What answers at {server}{path} is not a ComfyUI. Check the address, the port, and the path behind a proxy.",
         f"{server}{path} 的应答不是 ComfyUI。请检查地址、端口以及反向代理的路径。",
         server=server,
+        may_pass=True,
     )
 
 

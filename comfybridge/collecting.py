@@ -81,7 +81,11 @@ def collected(
             done.append((yield from _fetched(job, done_by_it, deadline, tries, form)))
             waiting.pop(0)
     except ComfyError as exc:
-        _log(waiting[0], exc.prompt_id, exc.outcome, started, exc.server)
+        for job in done:
+            _log(job, job.prompt_id, "succeeded", started)
+        # That somebody's look at an earlier job took too long changes nothing for the job.
+        if tries is not None or not isinstance(exc, TimedOut):
+            _log(waiting[0], exc.prompt_id, exc.outcome, started, exc.server)
         if tries is not None and not isinstance(exc, TimedOut):
             jobs.cancel(waiting[1:])
         raise
@@ -93,14 +97,8 @@ def collected(
 
 
 def _log(job: Job, prompt_id: str | None, outcome: str, started: float, server: str | None = None) -> None:
-    logger.info(
-        "prompt %s %s at %s, template %s, %.1f s",
-        prompt_id or job.prompt_id,
-        outcome,
-        server or job.client.base_url,
-        job.filled.template.name,
-        time.monotonic() - started,
-    )
+    name = job.filled.template.name
+    jobs.log_end(prompt_id or job.prompt_id, outcome, server or job.client.base_url, name, started)
 
 
 def collect(
@@ -124,10 +122,12 @@ def cancel(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> list
         Lost: no server knows one of them; then none is cancelled.
         Unavailable: a server does not answer.
     """
+    started = time.monotonic()
     known = [_known(prompt_id, pool, deadline) for prompt_id in prompt_ids]
     for job in reversed(known):
         if job.verdict is None:
             job.client.cancel(job.prompt_id, deadline)
+            _log(job, job.prompt_id, "cancelled", started)
     return [(job, job.verdict is None) for job in known]
 
 
@@ -200,6 +200,7 @@ def recall(prompt_id: str, pool: Pool, deadline: Deadline) -> Job | None:
             f"The job {prompt_id} is on no server that answers, but may be on one that does not. {exc}",
             f"能应答的服务器上没有任务 {prompt_id}，但它可能在没有应答的服务器上。{exc.zh}",
             server=exc.server or "",
+            is_closed=exc.is_closed,
         ) from exc
 
 

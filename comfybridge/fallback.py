@@ -176,7 +176,7 @@ def _reason(service: Fallback, body: bytes) -> str:
     """What the service says of a request that it refuses, in one line and without the key."""
     try:
         reason = json.loads(body)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     if service.api_key:
         reason = str(reason).replace(service.api_key, "…")
@@ -186,7 +186,7 @@ def _reason(service: Fallback, body: bytes) -> str:
 def _entries(body: bytes) -> list[Mapping[str, Any]]:
     try:
         entries = json.loads(body)["data"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         entries = None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, Mapping) for entry in entries):
         raise _UnhelpfulError("gave an answer without pictures", "的应答中没有图片")

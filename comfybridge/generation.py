@@ -61,7 +61,8 @@ def generate(
     """Make pictures: events while it waits, then each picture as it is fetched, then the Outcome.
 
     With a ``key`` a repeated call gets the job of the first one. ``keeps_on`` says whether a job that is late goes on.
-    Where no server took anything of it, the pictures come from ``instead``. ``reword`` may change the words.
+    Where no server took anything of it, the pictures of a call without one come from ``instead``. ``reword`` may change
+    the words.
 
     A job that ran out of memory is tried once more after freeing it, and one that failed in a node once on another
     server, unless it has a ``key``: a repeated call would not find it there.
@@ -84,7 +85,8 @@ def generate(
                 reword=reword,
             )
         except NoServer as exc:
-            if instead is None:
+            # A repeated call could have the same made, and paid, twice there.
+            if instead is None or key is not None:
                 raise
             yield from instead(exc)
             return
@@ -163,7 +165,7 @@ def _alone(key: Key, deadline: Deadline) -> Iterator[None]:
 def _joined(key: Key, pool: Pool, deadline: Deadline) -> tuple[tuple[Job, ...] | None, int]:
     """The key's jobs, or ``None`` and how many attempts have failed before."""
     for attempt in range(MOST_ATTEMPTS):
-        first = collecting.recall(key.prompt_id(0, attempt), pool, deadline)
+        first = _recalled(key.prompt_id(0, attempt), pool, deadline)
         if first is None:
             return None, attempt
         if first.sent.get("wishes") != key.wishes:
@@ -173,8 +175,7 @@ def _joined(key: Key, pool: Pool, deadline: Deadline) -> tuple[tuple[Job, ...] |
                 prompt_id=first.prompt_id,
             )
         others = (
-            collecting.recall(key.prompt_id(run, attempt), pool, deadline)
-            for run in range(1, int(first.sent.get("runs", 1)))
+            _recalled(key.prompt_id(run, attempt), pool, deadline) for run in range(1, int(first.sent.get("runs", 1)))
         )
         joined = (first, *others)
         if all(job is not None and not isinstance(job.verdict, (NodeFailed, Interrupted)) for job in joined):
@@ -183,6 +184,16 @@ def _joined(key: Key, pool: Pool, deadline: Deadline) -> tuple[tuple[Job, ...] |
         f"{MOST_ATTEMPTS} jobs of this idempotency_key have failed: use a new key.",
         f"该 idempotency_key 已有 {MOST_ATTEMPTS} 个任务失败：请使用新的键。",
     )
+
+
+def _recalled(prompt_id: str, pool: Pool, deadline: Deadline) -> Job | None:
+    """The job, if a server has it. One of several that nobody listens at has none any more: jobs live in memory."""
+    try:
+        return collecting.recall(prompt_id, pool, deadline)
+    except Unavailable as exc:
+        if exc.is_closed and len(pool.clients) > 1:
+            return None
+        raise
 
 
 def _submit(

@@ -66,11 +66,16 @@ def test_manifest_asks_for_language_and_moderation_models_alone() -> None:
     assert MANIFEST["resource"]["permission"] == {"model": {"enabled": True, "llm": True, "moderation": True}}
     assert {tool["identity"]["name"] for tool in TOOLS.values() if "moderation_model" in json.dumps(tool)} == {
         "text2image",
+        "image2image",
+        "inpaint",
+        "text2video",
+        "image2video",
+        "text2audio",
         "run_workflow",
     }
 
 
-@pytest.mark.parametrize("path", ["tools/text2image.yaml", "tools/run_workflow.yaml"])
+@pytest.mark.parametrize("path", [path for path, tool in TOOLS.items() if "moderation_model" in json.dumps(tool)])
 def test_moderation_is_off_unless_the_app_chooses_a_model(path: str) -> None:
     (model,) = (each for each in TOOLS[path]["parameters"] if each["name"] == "moderation_model")
 

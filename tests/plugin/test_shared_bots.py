@@ -123,6 +123,17 @@ class TestModerationModel:
             daemon.call_tool("comfyui", "run_workflow", values, credentials={"base_url": comfyui.url})
         assert [asked["text"] for asked in moderates.asked] == ["a fox\ngore"]
 
+    @pytest.mark.parametrize("tool", ["image2image", "inpaint", "text2video", "image2video", "text2audio"])
+    @pytest.mark.usefixtures("untouched")
+    def test_prompts_of_the_other_tools_are_checked_too(
+        self, daemon: PluginDaemon, comfyui: Simulator, moderates: Moderates, tool: str
+    ) -> None:
+        values = {"prompt": "so much gore", "moderation_model": MODEL}
+
+        with pytest.raises(PluginError, match="objects to the prompt"):
+            daemon.call_tool("comfyui", tool, values, credentials={"base_url": comfyui.url})
+        assert [asked["text"] for asked in moderates.asked] == ["so much gore"]
+
 
 class TestMaxPixels:
     SMALL: Mapping[str, Any] = {"template": "sd15", "size": "custom", "width": 512, "height": 512}
