@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check test-dify test-live bench faults table package clean
+.PHONY: help demo test check test-dify test-live bench faults table package release-check troubleshooting pictures clean
 
 # The prompt goes to the demo as it was typed: unexpanded by make, and through the environment, never through the shell's text.
 override PROMPT := $(value PROMPT)
@@ -38,7 +38,10 @@ faults: ## Every fault at every stage of a job; ARGS="-k reset", "--repeat 5", "
 	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m tests.faults $(ARGS)
 
 package: ## dist/comfybridge-<version>.difypkg, ready to upload to Dify
-	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" scripts/package.py
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m scripts.package
+
+release-check: ## What Dify's marketplace does: install the package alone on Python 3.12, start it serverless, call it
+	@python="$$(scripts/venv.sh plugin test 3.12)" && exec "$$python" -m scripts.release_check
 
 clean: ## Remove what the targets above made, the environments included
 	rm -rf .venv-* build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 (a script; the folder is no package)
 """Pack the plugin: dist/<name>-<version>.difypkg, byte for byte the same from the same files.
 
 Leaves out what .difyignore says, as Dify's packager reads it, and checks what Dify would only refuse at installation,

@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 (a script; the folder is no package)
 """Do with the package what Dify's marketplace does before it lists one: install it alone and start it serverless.
 
 The package is unpacked, its requirements.txt installed by pip into an empty environment of this Python, and the plugin

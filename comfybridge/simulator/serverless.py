@@ -1,7 +1,7 @@
 """A stand-in for the host of a serverless plugin: Dify Cloud, and the marketplace's check of an installation.
 
 Starts the plugin as they do, an HTTP server of the SDK's with ``GET /health`` and ``POST /invoke``, and reads the same
-JSON lines from it as the daemon reads from stdout. Reverse calls go by HTTP to the host there; here nobody answers them.
+JSON lines from it as the daemon reads from stdout. Reverse calls go by HTTP to the host there; nobody answers here.
 """
 
 import http.client

@@ -53,7 +53,7 @@ def problems(manifest: Mapping[str, Any]) -> Iterator[str]:
     if not plugins.get("tools"):
         yield f"manifest.yaml: plugins.tools names no provider {INSTALLATION}"
     elif len(plugins["tools"]) > 1:
-        yield f"manifest.yaml: plugins.tools names {len(plugins['tools'])} providers, only one would stay {INSTALLATION}"
+        yield f"manifest.yaml: plugins.tools names {len(plugins['tools'])} providers, one would stay {INSTALLATION}"
     for kind in sorted(set(plugins) - {"tools", "endpoints"}):
         yield f"manifest.yaml: plugins.{kind} cannot go together with tools {INSTALLATION}"
     for tag in manifest.get("tags") or []:

@@ -14,7 +14,7 @@ import pytest
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.daemon import PluginDaemon
 from scripts.checks import files
-from scripts.package import PackageError, pack, packed_files, uncommitted
+from scripts.package import pack, packed_files, uncommitted
 
 ROOT = Path(__file__).parents[2]
 GIT = shutil.which("git") or "git"

@@ -51,7 +51,7 @@ def test_error_says_what_to_do(plugin: ServerlessPlugin, comfyui: Simulator) -> 
     assert "prompt is empty" in raised.value.message
 
 
-def test_plugin_that_cannot_start_is_told_of(unpacked: Path, tmp_path: Path) -> None:
+def test_plugin_that_cannot_start_is_told_of(tmp_path: Path) -> None:
     (tmp_path / "main.py").write_text("raise SystemExit('no way')\n")
 
     with pytest.raises(PluginDiedError, match="no way"), ServerlessPlugin(tmp_path):
