@@ -55,7 +55,6 @@ def clone(to: Path, umask: str, *settings: str) -> Path:
     subprocess.run(
         ["/bin/sh", "-c", command, GIT, *options, "clone", "--quiet", "--no-hardlinks", str(ROOT), str(to)],
         check=True,
-        env={**os.environ, "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull},
     )
     return to
 
