@@ -80,13 +80,15 @@ class Unavailable(ComfyError):
 
     ``refused`` tells that no connection came about, so that the server certainly saw nothing of the request, and
     ``took_some`` that it had taken some of the same call, which was taken back as far as that was possible.
+    ``leads_to`` is where it sends us instead, as the sentences name it; empty where it does not.
     """
 
     outcome = "failed"
 
-    def __init__(self, en: str, zh: str, *, server: str, refused: bool = False) -> None:
+    def __init__(self, en: str, zh: str, *, server: str, refused: bool = False, leads_to: str = "") -> None:
         super().__init__(en, zh, server=server)
         self.refused = refused
+        self.leads_to = leads_to
         self.took_some = False
 
 
