@@ -43,9 +43,15 @@ package: ## dist/comfybridge-<version>.difypkg, ready to upload to Dify
 release-check: ## What Dify's marketplace does: install the package alone on Python 3.12, start it serverless, call it
 	@python="$$(scripts/venv.sh plugin test 3.12)" && exec "$$python" -m scripts.release_check
 
+troubleshooting: ## Write docs/troubleshooting.md and its Chinese page from the sentences in the code
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m scripts.troubleshooting
+
+pictures: ## Make the pictures of the documentation, by calls of the plugin's process on the simulator
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m scripts.pictures
+
 clean: ## Remove what the targets above made, the environments included
 	rm -rf .venv-* build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
