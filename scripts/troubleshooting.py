@@ -134,8 +134,8 @@ _PART = re.compile(r"^(\*name\* \*…|headers: \*…\*|\*cause\* The fallback|\*
 
 # Where a sentence begins to say what to do.
 _DOING = re.compile(
-    r"(?<=\.) (?=[A-Z])|(?<=:) (?=(?:say|give|write|use|wait|check|change|choose|leave|enter|upload|install|update|title"
-    r"|look|keep|take|switch|list|ask|set|try|attach|convert|shorten|make|run|percent-encode|fill|add)\b)"
+    r"(?<=\.) (?=[A-Z])|(?<=:) (?=(?:say|give|write|use|wait|check|change|choose|leave|enter|upload|install|update"
+    r"|title|look|keep|take|switch|list|ask|set|try|attach|convert|shorten|make|run|percent-encode|fill|add)\b)"
 )
 _DOING_ZH = re.compile(r"(?<=。)(?=[^ ])|(?<=[：，；])(?=请|可用|用 |换|密码中的|密码或令牌中的)|(?<=：)(?=稍后|使用)")
 _TEXTS = {
