@@ -1,9 +1,12 @@
 """Many pictures of one thing: a product's set, all platforms, the rows of a table."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from scripts.apps import nodes, tools
 from scripts.apps.canvas import App
 
-_PRODUCT_SHOTS = {
+_PRODUCT_SHOTS: Mapping[str, tuple[str, str, Mapping[str, Any]]] = {
     "main": (
         "Main 主图",
         """

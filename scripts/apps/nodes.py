@@ -1,6 +1,6 @@
 """The data of the other nodes; selectors are tuples such as ``("start", "sentence")``."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -118,7 +118,7 @@ def branch(title: str, **cases: tuple[Selector, str, str]) -> dict[str, Any]:
     }
 
 
-def code(title: str, source: str, inputs: dict[str, Selector], **outputs: str) -> dict[str, Any]:
+def code(title: str, source: str, inputs: Mapping[str, Selector], **outputs: str) -> dict[str, Any]:
     """Plain Python for Dify's sandbox; an output is named with its type."""
     return {
         "type": "code",
