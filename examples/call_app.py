@@ -124,7 +124,9 @@ class App:
         """Give Dify a file, and get what an input or a message has in its place."""
         mime_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         with path.open("rb") as file:
-            response = self._post("/files/upload", files={"file": (path.name, file, mime_type)}, data={"user": self.user})
+            response = self._post(
+                "/files/upload", files={"file": (path.name, file, mime_type)}, data={"user": self.user}
+            )
         kind = mime_type.partition("/")[0]
         return {
             "type": kind if kind in ("image", "audio", "video") else "document",
@@ -175,7 +177,9 @@ class App:
         try:
             response = self._session.post(self.base + path, timeout=(CONNECT_S, waits), stream=stream, **arguments)
         except requests.Timeout as exc:
-            raise CallError(f"No answer from {_host(self.base)} within {waits:g} s. Is it slow? Stream instead.") from exc
+            raise CallError(
+                f"No answer from {_host(self.base)} within {waits:g} s. Is it slow? Stream instead."
+            ) from exc
         except requests.RequestException as exc:
             raise CallError(f"{_host(self.base)} cannot be reached: {_reason(exc)}") from exc
         if response.ok:
@@ -183,7 +187,11 @@ class App:
         try:
             error = response.json()
         except requests.JSONDecodeError:
-            hint = "a gateway gave up waiting: stream instead" if response.status_code in (502, 504, 524) else "no Dify API"
+            hint = (
+                "a gateway gave up waiting: stream instead"
+                if response.status_code in (502, 504, 524)
+                else "no Dify API"
+            )
             raise CallError(f"HTTP {response.status_code} from {self.base}{path}: {hint}.") from None
         raise CallError(_advised(error.get("code", ""), error.get("message", "")) + f" (HTTP {response.status_code})")
 
@@ -250,7 +258,7 @@ def _free(path: Path) -> Path:
 def _arguments() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Call a published Dify app and save the pictures that it makes.")
     parser.add_argument("kind", choices=("workflow", "chat"), help="chat: a chatflow or an agent")
-    parser.add_argument("words", nargs="*", help='workflow: name=value …; chat: what you say, then name=value …')
+    parser.add_argument("words", nargs="*", help="workflow: name=value …; chat: what you say, then name=value …")
     parser.add_argument("--base", default=os.environ.get("DIFY_BASE_URL", "http://localhost/v1"))
     parser.add_argument("--key", default=os.environ.get("DIFY_API_KEY", ""), help="or the environment's DIFY_API_KEY")
     parser.add_argument("--file", action="append", default=[], help="workflow: input=path; chat: path")

@@ -69,7 +69,7 @@ def agent_tool(tool: str, **values: Any) -> dict[str, Any]:
     declared = _parameters(tool)
     if unknown := set(values) - set(declared):
         raise ValueError(f"{tool} has no {', '.join(sorted(unknown))}")
-    settings = {name: each.get("default", "") if each["form"] == "form" else "" for name, each in declared.items()}
+    settings = {name: _setting(each) for name, each in declared.items()}
     return {
         "enabled": True,
         "isDeleted": False,
@@ -81,6 +81,13 @@ def agent_tool(tool: str, **values: Any) -> dict[str, Any]:
         "tool_label": declaration(tool)["identity"]["label"]["en_US"],
         "tool_parameters": {**settings, **values},
     }
+
+
+def _setting(parameter: Mapping[str, Any]) -> Any:
+    if parameter["type"] == "model-selector":
+        # Agents drop a tool, without a word, one of whose selectors is no mapping. Nothing is chosen by this one.
+        return {"provider": "", "model": "", "model_type": parameter["scope"]}
+    return parameter.get("default", "") if parameter["form"] == "form" else ""
 
 
 def _parameters(tool: str) -> Mapping[str, Mapping[str, Any]]:

@@ -38,7 +38,8 @@ class DifyApi:
         self.files: dict[str, bytes] = {}
         """The tool files, by name without extension ``.png``."""
         self.answer = ""
-        self.status, self.error = "succeeded", None
+        self.status = "succeeded"
+        self.error: str | None = None
         self.refuses: tuple[int, str, str] | None = None
         """An HTTP status with Dify's code and message."""
         self.page: tuple[int, bytes] | None = None
@@ -131,7 +132,13 @@ class DifyApi:
         outputs = {"pictures": [self.file(name) for name in self.files], "prompt": self.answer}
         told = {"id": _RUN["workflow_run_id"], "workflow_id": "w", "status": self.status, "error": self.error}
         succeeded = self.status != "failed"
-        return {**told, "outputs": outputs if succeeded else None, "elapsed_time": 1.5, "total_tokens": 0, "total_steps": 3}
+        return {
+            **told,
+            "outputs": outputs if succeeded else None,
+            "elapsed_time": 1.5,
+            "total_tokens": 0,
+            "total_steps": 3,
+        }
 
     def _workflow_lines(self) -> list[bytes]:
         chunk = {"text": self.answer, "from_variable_selector": ["writer", "text"]}
@@ -198,5 +205,3 @@ def stream(handler: BaseHTTPRequestHandler, lines: Sequence[bytes]) -> None:
     for line in lines:
         handler.wfile.write(line)
         handler.wfile.flush()
-
-

@@ -138,6 +138,11 @@ def cut(document: dict[str, Any], target: str) -> None:
             lambda app: app["model_config"]["agent_mode"]["tools"][0]["tool_parameters"].update(progress="often"),
             "text2image: progress cannot be 'often'",
         ),
+        (
+            "seed-story-agent.yml",
+            lambda app: app["model_config"]["agent_mode"]["tools"][0]["tool_parameters"].pop("moderation_model"),
+            "text2image would be left out by an agent: moderation_model is no mapping",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value else "",
 )

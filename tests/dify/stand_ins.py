@@ -111,7 +111,9 @@ class Model:
         middle = len(said) // 2
         for index, piece in enumerate((said[:middle], said[middle:])):
             delta = LLMResultChunkDelta(
-                index=index, message=AssistantPromptMessage(content=piece), usage=LLMUsage.empty_usage() if index else None
+                index=index,
+                message=AssistantPromptMessage(content=piece),
+                usage=LLMUsage.empty_usage() if index else None,
             )
             yield LLMResultChunk(model=self.model_name, prompt_messages=list(prompt_messages), delta=delta)
 
