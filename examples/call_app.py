@@ -91,12 +91,7 @@ class App:
         said: Callable[[str], object] = str,
     ) -> Result:
         """Say something to a chatflow or an agent; a ``conversation_id`` goes on where that one stopped."""
-        body = {
-            "query": query,
-            "inputs": inputs or {},
-            "conversation_id": conversation_id,
-            "files": attached or [],
-        }
+        body = {"query": query, "inputs": inputs or {}, "conversation_id": conversation_id, "files": attached or []}
         result = Result()
         if not streaming:
             answer = self._blocking("/chat-messages", body)
@@ -124,9 +119,8 @@ class App:
         """Give Dify a file, and get what an input or a message has in its place."""
         mime_type = mimetypes.guess_type(path.name)[0] or "application/octet-stream"
         with path.open("rb") as file:
-            response = self._post(
-                "/files/upload", files={"file": (path.name, file, mime_type)}, data={"user": self.user}
-            )
+            parts = {"file": (path.name, file, mime_type)}
+            response = self._post("/files/upload", files=parts, data={"user": self.user})
         kind = mime_type.partition("/")[0]
         return {
             "type": kind if kind in ("image", "audio", "video") else "document",
@@ -143,12 +137,10 @@ class App:
                 # The link is signed: it needs no key, and the key is nobody else's business.
                 response = requests.get(url, timeout=(CONNECT_S, SILENCE_S))
             except requests.RequestException as exc:
-                raise CallError(f"{name} cannot be fetched from {_host(url)}: {_reason(exc)}") from exc
+                raise CallError(f"{name} cannot be fetched from {_host(url)}: {type(exc).__name__}") from exc
             if not response.ok:
-                raise CallError(
-                    f"{name}: HTTP {response.status_code} from {_host(url)}. Links live for five minutes, and begin with "
-                    "Dify's FILES_URL, which must be an address that this computer reaches."
-                )
+                told = "Links live for five minutes, and begin with Dify's FILES_URL, which this computer must reach."
+                raise CallError(f"{name}: HTTP {response.status_code} from {_host(url)}. {told}")
             saved.append(_free(folder / name))
             saved[-1].write_bytes(response.content)
         return saved
@@ -170,18 +162,16 @@ class App:
                         raise CallError(_advised(event.get("code", ""), event.get("message", "")))
                     yield event
             except requests.RequestException as exc:
-                raise CallError(f"The answer broke off: {_reason(exc)}") from exc
+                raise CallError(f"The answer broke off: {type(exc).__name__}") from exc
 
     def _post(self, path: str, *, stream: bool = False, **arguments: Any) -> requests.Response:
         waits = SILENCE_S if stream else self.timeout_s
         try:
             response = self._session.post(self.base + path, timeout=(CONNECT_S, waits), stream=stream, **arguments)
         except requests.Timeout as exc:
-            raise CallError(
-                f"No answer from {_host(self.base)} within {waits:g} s. Is it slow? Stream instead."
-            ) from exc
+            raise CallError(f"No answer from {_host(self.base)} within {waits:g} s: stream instead?") from exc
         except requests.RequestException as exc:
-            raise CallError(f"{_host(self.base)} cannot be reached: {_reason(exc)}") from exc
+            raise CallError(f"{_host(self.base)} cannot be reached: {type(exc).__name__}") from exc
         if response.ok:
             return response
         try:
@@ -235,11 +225,6 @@ def _advised(code: str, message: str) -> str:
         if sign == code or sign in message:
             return f"{message} {advice}"
     return message or code or "Dify says no reason."
-
-
-def _reason(exc: requests.RequestException) -> str:
-    """Without the address, which may have a signature in it."""
-    return type(exc).__name__
 
 
 def _host(url: str) -> str:
@@ -303,14 +288,8 @@ def _call(options: argparse.Namespace) -> Result:
         texts = {name: value for name, value in result.outputs.items() if not list(_files(value))}
         print("".join(f"{name}: {value}\n" for name, value in texts.items()), end="")
     else:
-        result = app.chat(
-            query,
-            inputs=inputs,
-            conversation_id=options.conversation,
-            attached=attached,
-            streaming=streaming,
-            said=said,
-        )
+        more = {"conversation_id": options.conversation, "attached": attached}
+        result = app.chat(query, inputs=inputs, **more, streaming=streaming, said=said)
         print("" if streaming else result.text)
         print(f"conversation: {result.conversation_id}")
     for path in app.save(result, options.out):

@@ -104,7 +104,7 @@ class App:
                 "environment_variables": [],
                 "features": features(self.opening, self.suggestions, uploads=self.uploads),
                 "graph": {
-                    "nodes": [self._node(name, node, boxes[name]) for name, node in self.nodes.items()],
+                    "nodes": [self._node(name, node, boxes) for name, node in self.nodes.items()],
                     "edges": [self._edge(edge) for edge in self.edges],
                     "viewport": {"x": 0, "y": 0, "zoom": 0.8},
                 },
@@ -120,13 +120,13 @@ class App:
                 x, y = x + boxes[node.inside][0], y + boxes[node.inside][1]
             yield Drawn(name, node.data["title"], node.data["type"], x, y, width, height)
 
-    def _node(self, name: str, node: Node, box: tuple[int, int, int, int]) -> dict[str, Any]:
-        x, y, width, height = box
+    def _node(self, name: str, node: Node, boxes: Mapping[str, tuple[int, int, int, int]]) -> dict[str, Any]:
+        x, y, width, height = boxes[name]
         data: dict[str, Any] = {"desc": "", "selected": False, **node.data}
         placed: dict[str, Any] = {"id": name, "type": "custom", "position": {"x": x, "y": y}}
-        if node.inside is None:
-            placed["positionAbsolute"] = {"x": x, "y": y}
-        else:
+        left, top = (0, 0) if node.inside is None else boxes[node.inside][:2]
+        placed["positionAbsolute"] = {"x": left + x, "y": top + y}
+        if node.inside is not None:
             data |= {"isInIteration": True, "isInLoop": False, "iteration_id": node.inside}
             placed |= {"parentId": node.inside, "extent": "parent", "zIndex": 1002}
         match data["type"]:

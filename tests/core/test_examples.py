@@ -1,5 +1,6 @@
 """The example apps as files: generated, consistent with the tools, tidy, and without anybody's secrets."""
 
+import csv
 import re
 from collections.abc import Callable
 from itertools import combinations
@@ -148,3 +149,20 @@ def cut(document: dict[str, Any], target: str) -> None:
 )
 def test_mistake_is_found(name: str, change: Callable[[dict[str, Any]], None], expected: str) -> None:
     assert expected in edited(name, change)
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README_zh_Hans.md"])
+def test_readmes_name_every_file(readme: str) -> None:
+    text = (examples.FOLDER / readme).read_text(encoding="utf-8")
+
+    links = set(re.findall(r"\]\(([^):]+)\)", text))
+    assert {*FILES, "call_app.py", "knowledge/style-notes.md", "knowledge/products.csv"} <= links
+    assert all((examples.FOLDER / link.partition("#")[0]).exists() for link in links)
+
+
+def test_products_have_all_their_columns() -> None:
+    with (examples.FOLDER / "knowledge" / "products.csv").open(encoding="utf-8", newline="") as file:
+        heading, *rows = csv.reader(file)
+
+    assert len(rows) == 10
+    assert all(len(row) == len(heading) and all(row) for row in rows)

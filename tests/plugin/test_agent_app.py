@@ -44,7 +44,7 @@ def use(daemon: PluginDaemon, comfyui: Simulator) -> Use:
 
 
 def setting(parameter: dict[str, Any], listed: dict[str, Any]) -> Any:
-    """What Dify makes of a setting, its default where it is empty; where this fails, the model never hears of the tool."""
+    """What Dify makes of a setting, its default where it is empty. Where this fails, the model has no such tool."""
     value = listed["tool_parameters"].get(parameter["name"])
     if not value and value != 0:
         value = parameter.get("default")
