@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check test-dify test-live bench faults table package release-check troubleshooting pictures clean
+.PHONY: help demo test check test-dify test-live bench faults table examples package release-check troubleshooting pictures
+.PHONY: clean
 
 # The prompt goes to the demo as it was typed: unexpanded by make, and through the environment, never through the shell's text.
 override PROMPT := $(value PROMPT)
@@ -33,6 +34,9 @@ bench: ## Measure
 
 table: ## Write the table of templates into docs/templates.md
 	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" scripts/library_table.py
+
+examples: ## Write the example apps into examples/*.yml
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m scripts.examples
 
 faults: ## Every fault at every stage of a job; ARGS="-k reset", "--repeat 5", "--write" (the table in README.md)
 	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m tests.faults $(ARGS)
