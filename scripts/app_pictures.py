@@ -93,7 +93,9 @@ def _node(draw: ImageDraw.ImageDraw, box: tuple[float, float, float, float], dat
     draw.rounded_rectangle(box, 8, fill=TILE if kind not in CONTAINERS else "#ECFEFF", outline=LINE, width=2)
     draw.rectangle((x0 + 1, y0 + 8, x0 + 4, (y1 if kind not in CONTAINERS else y0 + 44) - 8), fill=colour)
     text(draw, (x0 + 12, y0 + 7), fit(str(data["title"]), 15, x1 - x0 - 18), 15, INK)
-    what = str(data.get("tool_label") or data.get("kind") or kind) if kind != "tool" else str(data.get("tool_name", kind))
+    what = (
+        str(data.get("tool_label") or data.get("kind") or kind) if kind != "tool" else str(data.get("tool_name", kind))
+    )
     text(draw, (x0 + 12, y0 + 28), fit(what, 13, x1 - x0 - 18), 13, colour)
 
 

@@ -3,22 +3,19 @@
 
 from PIL import ImageDraw
 
-from comfybridge.simulator.fonts import drawable
+from comfybridge.simulator.fonts import chinese
 
 PAPER, TILE, LINE = "#FFFFFF", "#F5F7FF", "#C7D2FE"
 INK, MUTED, ACCENT = "#1E1B4B", "#4B5563", "#4F46E5"
 
 
 def text(draw: ImageDraw.ImageDraw, at: tuple[float, float], said: str, size: int, colour: str) -> None:
-    """Draw a line in a font that has its letters; what no font has is left out."""
-    found = drawable(said, size)
-    if found is not None:
-        draw.text(at, found[0].strip(), colour, font=found[1])
+    """Draw a line in the font with Chinese letters."""
+    draw.text(at, said, colour, font=chinese(size))
 
 
 def width_of(said: str, size: int) -> float:
-    found = drawable(said, size)
-    return found[1].getlength(found[0].strip()) if found else 0.0
+    return chinese(size).getlength(said)
 
 
 def fit(said: str, size: int, width: float) -> str:

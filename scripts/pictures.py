@@ -27,17 +27,18 @@ from scripts.drawing import ACCENT, INK, LINE, MUTED, PAPER, TILE, fit, text, wi
 ROOT = Path(__file__).parents[1]
 PICTURES = ROOT / "docs" / "pictures"
 MOST_BYTES = 60 * 1000
-WIDTH, HEIGHT, PAD = 960, 300, 20
-THUMB = 190
-#: Each tool's call, in the order of the guide. ``PHOTO`` and ``MASK`` are files that a user attaches, ``EARLIER`` is the
-#: prompt_id of the first call.
-PHOTO, MASK, EARLIER = "photo.png", "mask.png", "prompt_id of an earlier picture"
+WIDTH, PAD = 960, 20
+THUMB = (150, 100)
+HIGHEST = 230
+#: Each tool's call, in the order of the guide. ``PHOTO`` and ``MASK`` are what a user attaches, ``EARLIER`` stands for
+#: the prompt_id of the first call.
+PHOTO, MASK, EARLIER = "photo.png", "mask.png", "<that of an earlier call>"
 CALLS: dict[str, dict[str, Any]] = {
     "text2image": {"prompt": "a red fox in snow, photograph", "size": "3:2", "seed": 42},
-    "image2image": {"prompt": "make the coat blue", "images": [PHOTO], "seed": 7},
+    "image2image": {"prompt": "make the roof blue", "images": [PHOTO], "seed": 7},
     "inpaint": {"prompt": "a wooden door", "image": PHOTO, "mask": MASK, "seed": 7},
     "upscale": {"image": PHOTO, "scale": 2},
-    "run_workflow": {"workflow": "sdxl-hires", "prompt": "暴风雨中的灯塔", "values": "步数=20"},
+    "run_workflow": {"workflow": "sdxl-hires", "prompt": "暴风雨中的灯塔", "values": "步数=20", "seed": 9},
     "text2video": {"prompt": "a fox runs through snow", "seconds": 2, "seed": 5},
     "image2video": {"prompt": "the camera moves in", "image": PHOTO, "seconds": 2, "seed": 5},
     "text2audio": {"prompt": "rain on a tin roof", "seconds": 4, "seed": 3},
@@ -78,7 +79,14 @@ def tool_pictures() -> Iterator[tuple[str, Image.Image]]:
         earlier = ""
         for tool, call in CALLS.items():
             sent = {name: _filled(value, attached, earlier) for name, value in call.items()}
-            answer = daemon.call_tool("comfyui", tool, sent, credentials={"base_url": comfyui.url})
+            credentials = {"base_url": comfyui.url}
+            if tool == "cancel_job":
+                comfyui.hold()
+                queued = daemon.call_tool(
+                    "comfyui", "text2image", CALLS["text2image"] | {"wait": False}, credentials=credentials
+                )
+                sent = {"prompt_id": queued.variables["prompt_id"]}
+            answer = daemon.call_tool("comfyui", tool, sent, credentials=credentials)
             earlier = earlier or str(answer.variables["prompt_id"])
             given = [each for name, each in ((PHOTO, photo), (MASK, mask)) if name in str(call)]
             yield f"tool-{tool}", card(tool, call, given, answer)
@@ -86,57 +94,63 @@ def tool_pictures() -> Iterator[tuple[str, Image.Image]]:
 
 def card(tool: str, call: Mapping[str, Any], given: list[Image.Image], answer: Answer) -> Image.Image:
     """The call to the left, what came back to the right."""
-    picture = Image.new("RGB", (WIDTH, HEIGHT), PAPER)
-    draw = ImageDraw.Draw(picture)
     half = WIDTH // 2 - 24
-    draw.rounded_rectangle((4, 4, half, HEIGHT - 5), 12, fill=TILE, outline=LINE)
-    text(draw, (PAD, 14), tool, 20, ACCENT)
-    y = 50
-    for name, value in call.items():
-        shown = ", ".join(value) if isinstance(value, list) else str(value)
-        text(draw, (PAD, y), fit(f"{name}: {shown}", 15, half - 2 * PAD), 15, INK)
-        y += 25
-    room = HEIGHT - y - PAD
-    x = PAD
-    for each in given:
-        small = each.copy()
-        small.thumbnail((150, room))
-        picture.paste(small, (x, y + 6))
-        x += small.width + 12
+    left = half + 54
+    parameters = [f"{name}: {', '.join(value) if isinstance(value, list) else value}" for name, value in call.items()]
+    said = list(_wrapped(answer.text, 14, WIDTH - left - 2 * PAD))[: 2 if answer.files else 10]
+    thumbs = list(shown_files(answer.files, WIDTH - left - 44))
+    small = [_small(each) for each in given]
+    height = max(
+        50 + 25 * len(parameters) + max((each.height + 6 for each in small), default=0) + PAD,
+        16 + 22 * len(said) + max((each.height + 8 for each in thumbs), default=0) + PAD,
+    )
+    picture = Image.new("RGB", (WIDTH, height), PAPER)
+    draw = ImageDraw.Draw(picture)
+    draw.rounded_rectangle((4, 4, half, height - 5), 12, fill=TILE, outline=LINE)
+    text(draw, (PAD, 10), tool, 20, ACCENT)
+    for number, parameter in enumerate(parameters):
+        text(draw, (PAD, 46 + 25 * number), fit(parameter, 15, half - 2 * PAD), 15, INK)
+    _beside(picture, small, (PAD, 50 + 25 * len(parameters) + 6), 12)
 
-    middle = HEIGHT // 2
+    middle = height // 2
     draw.line((half + 8, middle, half + 34, middle), fill=ACCENT, width=4)
     draw.polygon(((half + 34, middle - 8), (half + 34, middle + 8), (half + 44, middle)), fill=ACCENT)
 
-    left = half + 54
-    draw.rounded_rectangle((left, 4, WIDTH - 5, HEIGHT - 5), 12, fill=TILE, outline=LINE)
-    lines = [line for line in _wrapped(answer.text, 14, WIDTH - left - 2 * PAD)][: 9 if not answer.files else 2]
-    y = 16
-    for line in lines:
-        text(draw, (left + 16, y), line, 14, INK if not answer.files else MUTED)
-        y += 22
-    x = left + 16
-    for thumb in shown_files(answer.files, WIDTH - left - 40, HEIGHT - y - 24):
-        picture.paste(thumb, (x, y + 8))
-        x += thumb.width + 10
+    draw.rounded_rectangle((left, 4, WIDTH - 5, height - 5), 12, fill=TILE, outline=LINE)
+    for number, line in enumerate(said):
+        text(draw, (left + 16, 12 + 22 * number), line, 14, MUTED if answer.files else INK)
+    _beside(picture, thumbs, (left + 16, 16 + 22 * len(said) + 8), 10)
     return picture
 
 
-def shown_files(files: list[File], width: int, height: int) -> Iterator[Image.Image]:
+def _beside(picture: Image.Image, small: list[Image.Image], at: tuple[int, int], gap: int) -> None:
+    x, y = at
+    for each in small:
+        picture.paste(each, (x, y))
+        x += each.width + gap
+
+
+def _small(picture: Image.Image) -> Image.Image:
+    small = picture.copy()
+    small.thumbnail(THUMB)
+    return small
+
+
+def shown_files(files: list[File], width: int) -> Iterator[Image.Image]:
     """Pictures as they are, three frames of a video, the wave of a sound."""
     for file in files[:2]:
         if file.mime_type.startswith("image/"):
             image = Image.open(io.BytesIO(file.data)).convert("RGB")
-            image.thumbnail((width // len(files[:2]), height))
+            image.thumbnail((width // len(files[:2]), HIGHEST))
             yield image
         elif file.mime_type.startswith("video/"):
-            with av.open(io.BytesIO(file.data)) as container:
-                frames = [frame.to_image() for frame in container.decode(video=0)]
+            with av.open(io.BytesIO(file.data), "r") as container:
+                frames: list[Image.Image] = [frame.to_image() for frame in container.decode(video=0)]  # type: ignore[no-untyped-call]  # PyAV's
             for frame in (frames[0], frames[len(frames) // 2], frames[-1]):
-                frame.thumbnail((width // 3 - 10, height))
+                frame.thumbnail((width // 3 - 10, HIGHEST))
                 yield frame
         else:
-            yield _wave(file.data, width, min(height, 140))
+            yield _wave(file.data, width, HIGHEST // 2)
 
 
 def inputs() -> tuple[Image.Image, Image.Image]:
@@ -155,7 +169,7 @@ def inputs() -> tuple[Image.Image, Image.Image]:
 
 
 def _wave(data: bytes, width: int, height: int) -> Image.Image:
-    with av.open(io.BytesIO(data)) as container:
+    with av.open(io.BytesIO(data), "r") as container:
         plain = av.AudioResampler(format="s16", layout="mono")
         pieces = [bytes(mono.planes[0]) for frame in container.decode(audio=0) for mono in plain.resample(frame)]
     samples = array.array("h", b"".join(pieces))[::64]
