@@ -20,7 +20,7 @@ REMEDIES: dict[str, tuple[str, str]] = {
         "Install a model of that kind; the tool *Server info* lists what is there.",
         "请安装该类模型；“服务器信息”工具会列出已有的模型。",
     ),
-    "'*name*' takes *…* from another node": ("Set an input that has a field.", "请设置带有输入框的参数。"),
+    "'*name*' takes … from another node": ("Set an input that has a field.", "请设置带有输入框的参数。"),
     "'*name*' must be *what*, not": ("Write such a value.", "请填写符合要求的值。"),
     "The workflow loads *count*": ("Give fewer files.", "请减少提供的文件。"),
     "Node *node* (*title*): '*name*' is not set": (

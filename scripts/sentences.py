@@ -19,7 +19,7 @@ _LEAST_LETTERS = 8
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """``english`` and ``chinese`` with ``*name*`` where the code fills something in; ``line`` is where they stand."""
+    """``english`` and ``chinese`` with ``*name*`` or ``…`` where the code fills something in, from ``line`` on."""
 
     module: str
     line: int
@@ -81,7 +81,7 @@ def _named(name: str) -> str:
     plain = name.strip("_").removesuffix("_en").removesuffix("_zh")
     if plain in ("english", "chinese", "zh", "exc", "error"):
         return "…"
-    return plain.lower().replace("_", " ") if plain.isupper() else plain
+    return f"*{plain.lower().replace('_', ' ') if plain.isupper() else plain}*"
 
 
 def _field(node: ast.AST) -> str:
@@ -90,7 +90,7 @@ def _field(node: ast.AST) -> str:
     while True:
         match value:
             case ast.Name(id=name) | ast.Attribute(attr=name):
-                return f"*{_named(name)}*"
+                return _named(name)
             case ast.Subscript(value=inner):
                 value = inner
             case ast.Call(args=[first, *_]):
@@ -100,4 +100,4 @@ def _field(node: ast.AST) -> str:
             case ast.GeneratorExp(elt=inner) | ast.BinOp(left=inner):
                 value = inner
             case _:
-                return "*…*"
+                return "…"

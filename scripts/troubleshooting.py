@@ -130,7 +130,7 @@ _AROUND = {
 }
 #: The frames themselves, and texts that are parts of others.
 _LEAST_WORDS = 4
-_PART = re.compile(r"^(\*name\* \*…|headers: \*…\*|\*cause\* The fallback|\*…\* Run it|up to|for \*|or \*|server \*)")
+_PART = re.compile(r"^(\*name\* …|headers: …|\*cause\* The fallback|… Run it|up to|for \*|or \*|server \*)")
 
 # Where a sentence begins to say what to do.
 _DOING = re.compile(
@@ -233,7 +233,7 @@ def _parted(sentence: str, doing: re.Pattern[str]) -> tuple[str, str]:
 
 
 def _cell(text: str) -> str:
-    apart = re.sub(r"(?<=\w|…)\*\*(?=\w|…)", "* *", text)
+    apart = re.sub(r"(?<=\w)\*\*(?=\w)", "* *", text).replace("……", "…").replace("….", "…").replace("…。", "…")
     return apart.replace("|", r"\|")
 
 
