@@ -1,5 +1,6 @@
 """Many pictures of one thing: a product's set, all platforms, the rows of a table."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,7 +74,7 @@ def social_platforms() -> App:
             "One topic, one prompt, a picture in the exact pixels of every platform. 一个主题，按各平台的精确尺寸出图。"
         ),
     )
-    known = [size for size in tools.options("text2image", "size") if ":" not in size and size != "custom"]
+    known = [size for size, label in tools.labels("text2image", "size").items() if re.search(r"\d×\d", label)]
     # A poster is no platform; it is drawn where it is asked for.
     usual = [size for size in known if size != "a4_poster"]
     topic = nodes.paragraph("topic", "Topic · 主题", hint="Mid-Autumn Festival, mooncake gift box · 中秋月饼礼盒")

@@ -18,7 +18,7 @@ DSL_VERSION = "0.4.0"
 
 Data = Mapping[str, Any]
 
-_WIDTH, _HEIGHT, _GAP = 244, 96, 60
+_WIDTH, _GAP = 244, 60
 _LEFT, _TOP, _ROW = 80, 280, 200
 #: Inside an iteration: the little start node, and the room around the others.
 _INNER_LEFT, _INNER_TOP, _INNER_START = 128, 60, (24, 68)
@@ -168,7 +168,8 @@ class App:
                     boxes[name] = (*_INNER_START, 44, 48)
                 else:
                     x = _INNER_LEFT + (columns[name] - 1) * (_WIDTH + _GAP)
-                    boxes[name] = (x, _INNER_TOP + round(self.nodes[name].row * _ROW), _WIDTH, _HEIGHT)
+                    y = _INNER_TOP + round(self.nodes[name].row * _ROW)
+                    boxes[name] = (x, y, _WIDTH, _height(self.nodes[name].data))
             width = max(boxes[name][0] + boxes[name][2] for name in inner) + _GAP // 2
             height = max(boxes[name][1] + boxes[name][3] for name in inner) + _GAP // 2
             boxes[container] = (0, 0, width, height)
@@ -181,7 +182,7 @@ class App:
         ]
         lefts = [_LEFT, *accumulate((width + _GAP for width in widths), initial=_LEFT)][1:]
         for name in outer:
-            _, _, width, height = boxes.get(name, (0, 0, _WIDTH, _HEIGHT))
+            _, _, width, height = boxes.get(name, (0, 0, _WIDTH, _height(self.nodes[name].data)))
             boxes[name] = (lefts[columns[name]], _TOP + round(self.nodes[name].row * _ROW), width, height)
         return boxes
 
@@ -195,6 +196,25 @@ class App:
         if max(columns.values(), default=0) >= len(names):
             raise ValueError(f"{self.name} goes round in a circle")
         return columns
+
+
+def _height(data: Data) -> int:
+    """About as tall as Dify draws it: a line for each setting, a few for each branch."""
+    match data["type"]:
+        case "tool":
+            return 58 + 26 * len(data["tool_configurations"]) + (36 if "error_strategy" in data else 0)
+        case "question-classifier":
+            return 90 + 74 * len(data["classes"])
+        case "if-else":
+            return 78 + 48 * len(data["cases"])
+        case "start":
+            return 58 + 26 * len(data["variables"])
+        case "end":
+            return 58 + 26 * len(data["outputs"])
+        case "code":
+            return 54
+        case _:
+            return 96
 
 
 def header(mode: str, icon: str, title: str, description: str) -> dict[str, Any]:

@@ -33,14 +33,13 @@ def node(tool: str, title: str, *, fail_branch: bool = False, **values: Any) -> 
     """The data of a Tool node.
 
     Of ``values``, a tuple is a variable's selector, a text in which ``{{#…#}}`` may stand is mixed, everything else is
-    constant. Defaults are written out, as Dify's editor does; what has none and no value is left out.
+    constant. What an app leaves at its default is left out: the plugin knows it, and the node on the canvas is short.
     """
     declared = _parameters(tool)
     if unknown := set(values) - set(declared):
         raise ValueError(f"{tool} has no {', '.join(sorted(unknown))}")
     document = declaration(tool)
-    defaults = {name: each["default"] for name, each in declared.items() if "default" in each}
-    inputs = {name: _input(declared[name]["type"], value) for name, value in {**defaults, **values}.items()}
+    inputs = {name: _input(declared[name]["type"], value) for name, value in values.items()}
     data = {
         "type": "tool",
         "title": title,
