@@ -2,12 +2,13 @@
 """Make the pictures of the documentation: docs/pictures/tool-<name>.webp and docs/pictures/app-<name>.webp.
 
 The tools' are made by calls of the plugin's own process on the simulator, so that what they show is what comes back but
-for the painting: those are the simulator's test cards. The apps' are drawn from the files in examples/.
+for the painting, which is the simulator's test cards, and the time. The apps' are drawn from the files in examples/.
 ``python -m scripts.pictures``
 """
 
 import array
 import io
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -97,7 +98,9 @@ def card(tool: str, call: Mapping[str, Any], given: list[Image.Image], answer: A
     half = WIDTH // 2 - 24
     left = half + 54
     parameters = [f"{name}: {', '.join(value) if isinstance(value, list) else value}" for name, value in call.items()]
-    said = list(_wrapped(answer.text, 14, WIDTH - left - 2 * PAD))[: 2 if answer.files else 10]
+    # Without the seconds, which are others each time.
+    told = re.sub(r", [\d.]+ s\.", ".", answer.text)
+    said = list(_wrapped(told, 14, WIDTH - left - 2 * PAD))[: 2 if answer.files else 10]
     thumbs = list(shown_files(answer.files, WIDTH - left - 44))
     small = [_small(each) for each in given]
     height = max(
