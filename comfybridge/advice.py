@@ -45,6 +45,7 @@ def unreachable(server: str, fault: Fault) -> Unavailable:
 
 def bad_status(server: str, path: str, status: int, location: str = "") -> Unavailable:
     """The error for an HTTP status that ComfyUI does not give; ``location`` is where a redirect points to."""
+    leads_to = ""
     if status in (401, 403):
         english = f"does not let us in (HTTP {status}). Check api_key, headers, and the login or token in base_url."
         chinese = f"拒绝访问（HTTP {status}）。请检查 api_key、headers，以及 base_url 中的登录信息或令牌。"
@@ -54,7 +55,8 @@ def bad_status(server: str, path: str, status: int, location: str = "") -> Unava
         )
         chinese = f"没有 {path}（HTTP 404）：该地址不是 ComfyUI，或 base_url 缺少反向代理的路径前缀。"
     elif 300 <= status < 400:  # noqa: PLR2004
-        where = _origin(location) or "another page"
+        leads_to = _origin(location)
+        where = leads_to or "another page"
         english = f"redirects to {where} (HTTP {status}). Put the final address into base_url, or log in by headers."
         chinese = f"重定向到 {where}（HTTP {status}）。请在 base_url 中填写最终地址，或通过 headers 登录。"
     elif status in (502, 503, 504):
@@ -70,6 +72,7 @@ def bad_status(server: str, path: str, status: int, location: str = "") -> Unava
         f"ComfyUI（{server}）{chinese}",
         server=server,
         may_pass=status in _MAY_PASS,
+        leads_to=leads_to,
     )
 
 

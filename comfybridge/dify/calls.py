@@ -19,7 +19,7 @@ from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.credentials import Credentials, Server
 from comfybridge.deadline import Deadline
-from comfybridge.dify import answers, intake, moderating
+from comfybridge.dify import answers, discretion, intake, moderating
 from comfybridge.dify.delivery import (
     LONGEST_ANSWER,
     Delivery,
@@ -31,7 +31,7 @@ from comfybridge.dify.delivery import (
     prompts,
 )
 from comfybridge.dify.enhancing import Rewriter
-from comfybridge.errors import ComfyError, TimedOut, Unavailable
+from comfybridge.errors import ComfyError, Lost, TimedOut, Unavailable
 from comfybridge.fallback import Drawn, Picture
 from comfybridge.idempotency import Key
 from comfybridge.jobs import Job, OutputFile
@@ -126,7 +126,7 @@ def get_result(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMess
     Raises:
         ComfyError: the job ended in another way than success, or no server knows it.
     """
-    with _reported():
+    with _reported(tool):
         read = credentials.read(tool.runtime.credentials)
         call = parameters.earlier(values, _limits(read))
         pool = _pool(read)
@@ -152,7 +152,7 @@ def server_info(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMes
     Raises:
         ComfyError: no server answers.
     """
-    with _reported():
+    with _reported(tool):
         read = credentials.read(tool.runtime.credentials)
         question = parameters.server_info(values)
         yield from answers.server_info(tool, question, _pool(read), Deadline(_INFO_S))
@@ -164,7 +164,7 @@ def cancel_job(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMess
     Raises:
         ComfyError: no server knows the job, or the one that does cannot be reached.
     """
-    with _reported():
+    with _reported(tool):
         read = credentials.read(tool.runtime.credentials)
         call = parameters.earlier(values, _limits(read))
         stopped = collecting.cancel(call.prompt_ids, _pool(read), deadline=Deadline(call.timeout_s))
@@ -195,7 +195,7 @@ def _limits(read: Credentials) -> Limits:
 def _call(
     tool: Tool, read_call: Callable[[Limits], Call], *, has_fallback: bool = False
 ) -> Iterator[ToolInvokeMessage]:
-    with _reported():
+    with _reported(tool):
         read = credentials.read(tool.runtime.credentials)
         limits = _limits(read)
         call = read_call(limits)
@@ -320,15 +320,17 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def _reported() -> Iterator[None]:
-    """Give every error the first line that a fail branch reads, and the sentence in both languages."""
+def _reported(tool: Tool) -> Iterator[None]:
+    """Give every error the first line that a fail branch reads, and a sentence in either language, no address in it."""
     try:
         yield
     except ComfyError as exc:
-        english, chinese = str(exc), exc.zh
+        english, chinese = discretion.discreet(exc, tool.runtime.credentials)
         if isinstance(exc, Unavailable):
             # Whoever chats reads the first sentence; the cause is for the one who runs the servers.
             logger.warning("%s", exc.__cause__ if isinstance(exc.__cause__, Unavailable) else exc)
             english, chinese = f"{_TRY_LATER} ({english})", f"{_TRY_LATER_ZH}（{chinese}）"
+        elif isinstance(exc, Lost):
+            logger.warning("%s", exc)
         exc.args = (f"outcome={exc.outcome} prompt_id={exc.prompt_id or '-'}\n{english}\n{chinese}",)
         raise

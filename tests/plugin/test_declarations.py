@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from comfybridge import credentials, library, parameters, reading
-from scripts.package import LANGUAGES, i18n_problems, manifest_problems
+from scripts.checks import manifest as manifest_rules
+from scripts.checks.manifest import LANGUAGES, i18n_problems
 
 ROOT = Path(__file__).parents[2]
 IDENTIFIER = re.compile(r"[a-zA-Z0-9_-]+")
@@ -59,7 +60,7 @@ FILES = {"manifest.yaml": MANIFEST, "provider/comfyui.yaml": PROVIDER, **TOOLS}
 
 
 def test_manifest_passes_what_installation_checks() -> None:
-    assert list(manifest_problems(MANIFEST)) == []
+    assert list(manifest_rules.problems(MANIFEST)) == []
 
 
 def test_manifest_asks_for_language_and_moderation_models_alone() -> None:
