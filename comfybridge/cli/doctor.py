@@ -24,7 +24,7 @@ from comfybridge.inspection import columns
 _MARKS = {"ok": ("ok", 32), "warn": ("warn", 33), "fail": ("FAIL", 31), "skipped": ("-", 2)}
 """What stands for a state, and its ANSI colour."""
 _INDENT, _NARROWEST = 20, 40
-_PIECE = re.compile(r"[\u2e80-\uffef][，。：；、）”]*|[^\s\u2e80-\uffef]+\s*|\s+")
+_PIECE = re.compile(r"[\u2e80-\uffef][，。：；、）”]*|[^\s\u2e80-\uffef]+[，。：；、）”]*\s*|\s+")
 """What is kept on one line: a Chinese character with the punctuation after it, or a word."""
 
 
