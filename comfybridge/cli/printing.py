@@ -51,11 +51,12 @@ def sentences(error: ComfyError) -> tuple[str, str]:
     """In English and Chinese; what is told of the tools in Dify is told of these commands."""
     if isinstance(error, TimedOut) and error.prompt_id:
         known = shlex.quote(error.prompt_id)
+        english = f"Not finished in time; the job goes on in ComfyUI as {error.prompt_id}."
+        chinese = f"未在规定时间内完成，任务 {error.prompt_id} 仍在 ComfyUI 中继续。"
+        result, cancel = f"comfybridge result {known}", f"comfybridge cancel {known}"
         return (
-            f"Not finished in time; the job goes on in ComfyUI as {error.prompt_id}.\n"
-            f"  fetch it:  comfybridge result {known}\n  stop it:   comfybridge cancel {known}",
-            f"未在规定时间内完成，任务 {error.prompt_id} 仍在 ComfyUI 中继续。\n"
-            f"  取回结果：comfybridge result {known}\n  取消任务：comfybridge cancel {known}",
+            f"{english}\n  fetch it:  {result}\n  stop it:   {cancel}",
+            f"{chinese}\n  取回结果：{result}\n  取消任务：{cancel}",
         )
     return str(error), error.zh
 
