@@ -58,7 +58,7 @@ class TestCtrlC:
         assert (process.returncode, out) == (exits.INTERRUPTED, "")
         assert "Cancelling in ComfyUI what was started" in err
         assert set(re.findall(r"cancel ([0-9a-f-]{36})", err)) == underway
-        assert [entry["status"]["status_str"] for entry in comfyui.history.values()] == ["error"]
+        assert {entry["status"]["status_str"] for entry in comfyui.history.values()} == {"error"}
         assert comfyui.count("POST", "/prompt") == 3
 
     def test_twice_leaves_at_once(self, comfyui: Simulator) -> None:
