@@ -72,11 +72,14 @@ class TestCtrlC:
             while "Ctrl-C again" not in process.stderr.readline():
                 continue
             pressed = time.monotonic()
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=PATIENCE_S)
+            while process.poll() is None and time.monotonic() - pressed < PATIENCE_S:
+                # The first of them come so soon that they count as the same one.
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.1)
 
         assert process.returncode == exits.INTERRUPTED
-        assert time.monotonic() - pressed < 1.5
+        assert 0.25 < time.monotonic() - pressed < 2
         comfyui.release()
 
     def test_json_tells_what_was_cancelled(self, comfyui: Simulator) -> None:
