@@ -4,8 +4,7 @@ import contextlib
 import functools
 import logging
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dify_plugin import Tool
@@ -34,8 +33,8 @@ from comfybridge.dify.enhancing import Rewriter
 from comfybridge.errors import ComfyError, Lost, TimedOut, Unavailable
 from comfybridge.fallback import Drawn, Picture
 from comfybridge.idempotency import Key
-from comfybridge.jobs import Job, OutputFile
-from comfybridge.messages import Interrupted, NodeFailed, Progress
+from comfybridge.jobs import OutputFile
+from comfybridge.messages import Progress
 from comfybridge.parameters import Call, Limits
 from comfybridge.pool import Pool
 from comfybridge.watch import Event, Waiting
@@ -44,7 +43,6 @@ logger = logging.getLogger("comfybridge")
 logger.setLevel(logging.INFO)
 logger.addHandler(plugin_logger_handler)
 
-_OLDEST_COMFYUI = (0, 3, 45)
 _VALIDATION_S = 20.0
 _STANDING_S = 10.0
 _INFO_S = 30.0
@@ -71,7 +69,7 @@ def validate(values: Mapping[str, Any]) -> None:
             with contextlib.closing(_client(server)) as client:
                 version = str(client.system_stats(Deadline(_VALIDATION_S))["system"]["comfyui_version"])
             # A fork may name its version in a way of its own; then its answer to POST /prompt tells.
-            if (numbers := _numbers(version)) and numbers < _OLDEST_COMFYUI:
+            if advice.is_too_old(version):
                 raise advice.too_old(server.base_url, version)
     except ComfyError as exc:
         raise ToolProviderCredentialValidationError(f"{exc}\n{exc.zh}") from exc
@@ -168,23 +166,13 @@ def cancel_job(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMess
         read = credentials.read(tool.runtime.credentials)
         call = parameters.earlier(values, _limits(read))
         stopped = collecting.cancel(call.prompt_ids, _pool(read), deadline=Deadline(call.timeout_s))
-        known = {"prompt_id": ",".join(call.prompt_ids), "status": _status(stopped)}
+        known = {"prompt_id": ",".join(call.prompt_ids), "status": collecting.ended(stopped)}
         said = {
             "cancelled": "Cancelled in ComfyUI. / 已在 ComfyUI 中取消。",
             "succeeded": "Nothing to cancel: the job has finished. / 任务已完成，无需取消。",
         }.get(known["status"], "Nothing to cancel: the job has ended. / 任务已结束，无需取消。")
         yield tool.create_text_message(said)
         yield from machine_data(tool, known)
-
-
-def _status(stopped: Sequence[tuple[Job, bool]]) -> str:
-    """``cancelled`` when one of the jobs was stopped, else how they had ended."""
-    if any(was_stopped for _, was_stopped in stopped):
-        return "cancelled"
-    verdicts = [job.verdict for job, _ in stopped]
-    if any(isinstance(verdict, NodeFailed) for verdict in verdicts):
-        return "failed"
-    return "cancelled" if any(isinstance(verdict, Interrupted) for verdict in verdicts) else "succeeded"
 
 
 def _limits(read: Credentials) -> Limits:
@@ -313,10 +301,6 @@ def _pool(read: Credentials) -> Pool:
 def _extra_data(read: Credentials) -> dict[str, Any]:
     # Beside the graph, where ComfyUI's API nodes look for it; it keeps the key out of the history (server.py).
     return {generation.COMFY_ORG_KEY: read.comfy_org_api_key} if read.comfy_org_api_key else {}
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 @contextlib.contextmanager
