@@ -48,6 +48,7 @@ class Drawn:
 
     model: str
     seconds: float
+    prompt: str = ""
 
 
 class _UnhelpfulError(Exception):
@@ -81,7 +82,7 @@ def draw(
         ) from cause
     yield from pictures
     seconds = time.monotonic() - started
-    yield Drawn(service.model, seconds)
+    yield Drawn(service.model, seconds, inputs.positive or "")
     logger.info("fallback %s succeeded in %.1f s", service.model, seconds)
 
 

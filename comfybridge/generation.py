@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
-from comfybridge import ceiling, choosing, collecting, filling, jobs
+from comfybridge import ceiling, choosing, collecting, enhancing, filling, jobs
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
+from comfybridge.enhancing import Reword
 from comfybridge.errors import ComfyError, InvalidInput, NoServer, Rejected, TimedOut, Unavailable
 from comfybridge.fallback import Drawn, Picture
 from comfybridge.filling import Filled, Inputs
@@ -55,11 +56,12 @@ def generate(
     most_pixels: int | None = None,
     instead: Instead | None = None,
     form: Form = AS_SAVED,
+    reword: Reword | None = None,
 ) -> Iterator[Event | OutputFile | Outcome | Picture | Drawn]:
     """Make pictures: events while it waits, then each picture as it is fetched, then the Outcome.
 
     With a ``key`` a repeated call gets the job of the first one. ``keeps_on`` says whether a job that is late goes on.
-    Where no server took anything of it, the pictures come from ``instead``.
+    Where no server took anything of it, the pictures come from ``instead``. ``reword`` may change the words.
 
     A job that ran out of memory is tried once more after freeing it, and one that failed in a node once on another
     server, unless it has a ``key``: a repeated call would not find it there.
@@ -79,6 +81,7 @@ def generate(
                 listening=listening,
                 key=key,
                 most_pixels=most_pixels,
+                reword=reword,
             )
         except NoServer as exc:
             if instead is None:
@@ -113,11 +116,12 @@ def submit(
     listening: contextlib.ExitStack | None = None,
     key: Key | None = None,
     most_pixels: int | None = None,
+    reword: Reword | None = None,
 ) -> tuple[Job, ...]:
     """Queue the source's prompts on the first server that takes them; all of them, or none.
 
     ``listening`` keeps the listeners open; without it nobody listens, for jobs that are collected later. With a ``key``
-    whose job waits, runs or has succeeded, that one is returned and nothing is queued.
+    whose job waits, runs or has succeeded, that one is returned: nothing is queued, and ``reword`` is not asked.
 
     Raises:
         InvalidInput: the caller's values cannot be used, or ask for more than ``most_pixels``.
@@ -127,7 +131,7 @@ def submit(
     """
     if key is None:
         return _submit(
-            source, inputs, pool, deadline, extra_data, listening, lambda _run, _runs: (None, {}), most_pixels
+            source, inputs, pool, deadline, extra_data, listening, lambda _run, _runs: (None, {}), most_pixels, reword
         )
     with _alone(key, deadline):
         joined, attempt = _joined(key, pool, deadline)
@@ -137,7 +141,7 @@ def submit(
         def named(run: int, runs: int) -> tuple[str, dict[str, Any]]:
             return key.prompt_id(run, attempt), {"wishes": key.wishes, "runs": runs}
 
-        return _submit(source, inputs, pool, deadline, extra_data, listening, named, most_pixels)
+        return _submit(source, inputs, pool, deadline, extra_data, listening, named, most_pixels, reword)
 
 
 @contextlib.contextmanager
@@ -190,6 +194,7 @@ def _submit(
     listening: contextlib.ExitStack | None,
     named: Callable[[int, int], tuple[str | None, dict[str, Any]]],
     most_pixels: int | None,
+    reword: Reword | None,
 ) -> tuple[Job, ...]:
     work = _work(source, inputs, pool)
     refusals: list[ComfyError] = []
@@ -197,8 +202,9 @@ def _submit(
         for client in pool.candidates(deadline, work, is_followed=listening is not None):
             had_s = deadline.remaining()
             try:
-                filled, definitions = prepare(client, source, inputs, deadline, extra_data)
-                ceiling.check(filled, most_pixels)
+                filled, definitions = prepare(
+                    client, source, inputs, deadline, extra_data, most_pixels=most_pixels, reword=reword
+                )
                 queued = _queue(client, filled, definitions, deadline, extra_data, listening, named)
             except (InvalidInput, Rejected, Unavailable) as exc:
                 if had_s > _FAIR_S or not deadline.has_passed():
@@ -222,9 +228,19 @@ def _submit(
 
 
 def prepare(
-    client: Client, source: Source, inputs: Inputs, deadline: Deadline, extra_data: Mapping[str, Any]
+    client: Client,
+    source: Source,
+    inputs: Inputs,
+    deadline: Deadline,
+    extra_data: Mapping[str, Any],
+    *,
+    most_pixels: int | None = None,
+    reword: Reword | None = None,
 ) -> tuple[tuple[Filled, ...], Definitions]:
-    """Choose the graph, bind the values and look whether this server can run it; nothing is sent to run."""
+    """Choose the graph, bind the values and look whether this server can run it; nothing is sent to run.
+
+    Only what it can run is written anew by ``reword``, and filled in again.
+    """
     has_key = bool(extra_data.get(COMFY_ORG_KEY))
     for refresh in (False, True):
         try:
@@ -238,6 +254,9 @@ def prepare(
             if refresh:
                 raise
         else:
+            ceiling.check(filled, most_pixels)
+            if reword is not None:
+                filled = enhancing.fill(chosen, inputs_for_it, definitions, reword, most_pixels)
             return filled, definitions
     raise AssertionError  # the loop returns or raises
 

@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from comfybridge import reading
 from comfybridge.convert import read_saved
+from comfybridge.enhancing import Wish, styled
 from comfybridge.errors import InvalidInput
 from comfybridge.filling import Inputs
 from comfybridge.library import Named, Pasted, Source
@@ -18,6 +19,9 @@ from comfybridge.template import AUTO
 
 OUTPUTS = ("image", "markdown", "both")
 AFTER_TIMEOUT = ("keep", "cancel")
+IMAGE_SIZES = (*reading.SIZES, *reading.PLATFORM_SIZES)
+VIDEO_SIZES = ("16:9", "9:16", "1:1", "4:3", "3:4")
+"""What ``text2video`` offers."""
 LONGEST_KEY = 200
 TIMEOUT_DEFAULT_S, TIMEOUT_MAX_S = 240, 570
 """Dify's daemon kills a call at 600 s."""
@@ -26,8 +30,6 @@ SERVERLESS_TIMEOUT_MAX_S = 270
 
 # How language models wrap what they write down.
 _FENCE = re.compile(r"```\w*\s(.*?)\s*```", re.DOTALL)
-# C0 controls but for tab, line feed and carriage return; halves of characters.
-_UNTYPED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,10 @@ class Attached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call of a tool. ``attachments`` and ``masks`` are as Dify gave them; ``from_prompt_id`` may be empty."""
+    """One call of a tool. ``attachments`` and ``masks`` are as Dify gave them; ``from_prompt_id`` may be empty.
+
+    ``inputs`` are for what is drawn without ``enhance``, the house style included.
+    """
 
     source: Source
     inputs: Inputs
@@ -66,6 +71,7 @@ class Call:
     mask_urls: tuple[str, ...] = ()
     from_prompt_id: str = ""
     moderation_model: Mapping[str, Any] | None = None
+    enhance: Wish | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -86,8 +92,9 @@ def text2image(values: Mapping[str, Any], limits: Limits) -> Call:
     prompt, negative = _prompts(values, limits)
     if not prompt.strip():
         raise InvalidInput("prompt is empty: say what the picture shows.", "prompt 为空：请描述画面内容。")
+    style = _style(values, limits)
     inputs = Inputs(
-        positive=prompt,
+        positive=styled(prompt, style),
         negative=negative or None,
         seed=reading.seed(values),
         **reading.size(values),
@@ -102,7 +109,8 @@ def text2image(values: Mapping[str, Any], limits: Limits) -> Call:
     return Call(
         source=Named(reading.text(values, "template").strip() or AUTO),
         inputs=inputs,
-        moderation_model=_moderation_model(values),
+        moderation_model=_model(values, "moderation_model"),
+        enhance=_enhance(values, prompt, style, "text2image", () if reading.has_size(values) else IMAGE_SIZES),
         **_answering(values, limits),
         **_repeating(values),
     )
@@ -115,9 +123,10 @@ def run_workflow(values: Mapping[str, Any], limits: Limits, *, attached: Attache
         InvalidInput: the first one that cannot be used, with what it may be.
     """
     prompt, negative = _prompts(values, limits)
+    style = _style(values, limits)
     inputs = Inputs(
         # An empty prompt leaves the workflow's own text.
-        positive=prompt if prompt.strip() else None,
+        positive=styled(prompt, style) if prompt.strip() else None,
         negative=negative or None,
         seed=reading.seed(values),
         values=reading.named_values(values),
@@ -133,7 +142,8 @@ def run_workflow(values: Mapping[str, Any], limits: Limits, *, attached: Attache
         source=source,
         inputs=inputs,
         **_given_pictures(values, "images"),
-        moderation_model=_moderation_model(values),
+        moderation_model=_model(values, "moderation_model"),
+        enhance=_enhance(values, prompt, style, ""),
         **_answering(values, limits),
         **_repeating(values),
     )
@@ -226,10 +236,13 @@ def _of_task(
         _check_prompt("lyrics", lyrics, limits)
         own["lyrics"] = lyrics
     sized: dict[str, Any] = {}
-    if size is not None and (any(values.get(side) for side in ("size", "width", "height")) or size):
-        sized = reading.size({**size, **{name: value for name, value in values.items() if value not in (None, "")}})
+    has_size = size is not None and reading.has_size(values)
+    if has_size or size:
+        given = {name: value for name, value in values.items() if value not in (None, "", reading.AUTO_SIZE)}
+        sized = reading.size({**(size or {}), **given})
+    style = _style(values, limits) if has_prompt else ""
     inputs = Inputs(
-        positive=positive if has_prompt else None,
+        positive=styled(positive, style) if has_prompt else None,
         negative=negative or None,
         seed=reading.seed(values),
         **sized,
@@ -245,7 +258,9 @@ def _of_task(
     return Call(
         source=Named(reading.text(values, "template").strip() or AUTO, task),
         inputs=inputs,
-        moderation_model=_moderation_model(values),
+        moderation_model=_model(values, "moderation_model"),
+        # A video that begins with a picture has its shape.
+        enhance=_enhance(values, positive, style, task, VIDEO_SIZES if size and not has_size else ()),
         **(_given_pictures(values, pictures) if pictures else {}),
         **_answering(values, limits),
         **_repeating(values),
@@ -300,19 +315,34 @@ def _repeating(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"idempotency_key": key, "keeps_on": after == "keep"}
 
 
-def _moderation_model(values: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _style(values: Mapping[str, Any], limits: Limits) -> str:
+    style = reading.text(values, "style")
+    _check_prompt("style", style, limits)
+    return style
+
+
+def _enhance(
+    values: Mapping[str, Any], sentence: str, style: str, task: str, sizes: tuple[str, ...] = ()
+) -> Wish | None:
+    model = _model(values, "enhance_with")
+    if model is None or not sentence.strip():
+        return None
+    return Wish(model=model, sentence=sentence, style=style, task=task, sizes=sizes)
+
+
+def _model(values: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     """What Dify's selector gives: a mapping with ``provider`` and ``model``."""
-    value = values.get("moderation_model")
+    value = values.get(name)
     if not value:
         return None
     model = value if isinstance(value, Mapping) else {}
-    if isinstance(value, Mapping) and not any(model.get(name) for name in ("provider", "model")):
+    if isinstance(value, Mapping) and not any(model.get(key) for key in ("provider", "model")):
         return None
-    if not all(isinstance(model.get(name), str) and model[name] for name in ("provider", "model")):
-        # Whoever meant to check the prompts shall not think that they are.
+    if not all(isinstance(model.get(key), str) and model[key] for key in ("provider", "model")):
+        # Whoever meant the prompts to be checked, or written anew, shall not think that they are.
         raise InvalidInput(
-            "moderation_model names no model: choose one, or clear the field.",
-            "moderation_model 未指定模型：请选择一个模型，或清空该项。",
+            f"{name} names no model: choose one, or clear the field.",
+            f"{name} 未指定模型：请选择一个模型，或清空该项。",
         )
     return model
 
@@ -378,7 +408,7 @@ def _check_prompt(name: str, text: str, limits: Limits) -> None:
 
 def _check_text(name: str, text: str, limits: Limits) -> None:
     """Refuse what nobody types, and what the operator blocks."""
-    if found := _UNTYPED.search(text):
+    if found := reading.UNTYPED.search(text):
         if found[0] >= "\ud800":
             raise InvalidInput(f"{name} holds half a character (a lone surrogate).", f"{name} 包含不完整的字符。")
         place, code = found.start() + 1, f"U+{ord(found[0]):04X}"

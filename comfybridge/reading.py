@@ -41,7 +41,7 @@ PLATFORM_SIZES = {
     "a4_poster": (2480, 3508),
 }
 """Pixels that platforms ask for; A4 at 300 dots per inch. The picture has exactly so many."""
-CUSTOM = "custom"
+CUSTOM, AUTO_SIZE = "custom", "auto"
 SIDE_LIMITS = (64, 4096)
 STEPS_LIMITS = (1, 150)
 CFG_LIMITS = (0, 30)
@@ -51,7 +51,11 @@ FPS_LIMITS = (1, 60)
 SCALE_LIMITS = (0.25, 8)
 GROW_LIMITS = (0, 256)
 
+UNTYPED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+"""C0 controls but for tab, line feed and carriage return; halves of characters."""
+
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
+_SQUARE = (1, 1)
 _PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
 _LORA = re.compile(r"<lora:([^<>]*)>", re.IGNORECASE)
 
@@ -123,14 +127,14 @@ def size(values: Mapping[str, Any]) -> dict[str, Any]:
     if pixels := _PIXELS.fullmatch(text(values, "size").strip()):
         typed = {"width": pixels[1], "height": pixels[2]}
         return {side: whole(typed, side, SIDE_LIMITS) for side in typed}
-    wanted = choice(values, "size", (*SIZES, *PLATFORM_SIZES, CUSTOM), default="1:1")
+    wanted = choice(values, "size", (*SIZES, *PLATFORM_SIZES, AUTO_SIZE, CUSTOM), default=AUTO_SIZE)
     if wanted == CUSTOM:
         raise InvalidInput(
             "size custom needs both width and height.", "size 为 custom 时必须同时填写 width 和 height。"
         )
     if wanted in PLATFORM_SIZES and width is None and height is None:
         return {"exact": PLATFORM_SIZES[wanted]}
-    across, down = SIZES.get(wanted) or PLATFORM_SIZES[wanted]
+    across, down = {**SIZES, **PLATFORM_SIZES, AUTO_SIZE: _SQUARE}[wanted]
     if width is not None:
         return {"width": width, "height": _derived(values, "height", width * down / across)}
     if height is not None:
@@ -138,11 +142,16 @@ def size(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"aspect": (across, down)}
 
 
+def has_size(values: Mapping[str, Any]) -> bool:
+    """Whether a caller asks for a size, or leaves it open."""
+    return text(values, "size").strip() not in ("", AUTO_SIZE) or bool(values.get("width") or values.get("height"))
+
+
 def _derived(values: Mapping[str, Any], name: str, pixels: float) -> int:
     """The side that an aspect ratio gives to the one that was typed."""
     low, high = SIDE_LIMITS
     if not low <= round(pixels) <= high:
-        size = text(values, "size") or "1:1"
+        size = text(values, "size") if has_size({"size": values.get("size")}) else "1:1"
         raise InvalidInput(
             f"{name} would be {pixels:.0f} at size {size}, but must be from {low} to {high}.",
             f"按 size {size} 计算，{name} 为 {pixels:.0f}，应在 {low} 到 {high} 之间。",

@@ -20,7 +20,17 @@ from comfybridge.collecting import Outcome
 from comfybridge.credentials import Credentials, Server
 from comfybridge.deadline import Deadline
 from comfybridge.dify import answers, discretion, intake, moderating
-from comfybridge.dify.delivery import LONGEST_ANSWER, Delivery, ProgressText, facts, machine_data
+from comfybridge.dify.delivery import (
+    LONGEST_ANSWER,
+    Delivery,
+    ProgressText,
+    answer_size,
+    facts,
+    machine_data,
+    noted,
+    prompts,
+)
+from comfybridge.dify.enhancing import Rewriter
 from comfybridge.errors import ComfyError, Lost, TimedOut, Unavailable
 from comfybridge.fallback import Drawn, Picture
 from comfybridge.idempotency import Key
@@ -187,13 +197,15 @@ def _call(
 ) -> Iterator[ToolInvokeMessage]:
     with _reported(tool):
         read = credentials.read(tool.runtime.credentials)
-        call = read_call(_limits(read))
+        limits = _limits(read)
+        call = read_call(limits)
         deadline = Deadline(call.timeout_s)
         pool = _pool(read)
         with _ALLOWANCE.place(_user(tool), read.max_jobs_per_user, lambda ids: _is_underway(ids, pool)) as leave:
             moderating.check(tool, call, deadline)
             call = call.with_files(intake.files(call, pool, deadline))
             key = _key(tool, call)
+            reword = Rewriter(tool, call, call.enhance, limits, deadline) if call.enhance is not None else None
             if call.wait:
                 steps = generation.generate(
                     call.source,
@@ -206,6 +218,7 @@ def _call(
                     most_pixels=read.max_pixels,
                     instead=_instead(call, read, deadline) if has_fallback else None,
                     form=call.form,
+                    reword=reword,
                 )
                 yield from _handed_over(tool, steps, call.output, read, progress=call.progress)
             else:
@@ -217,12 +230,15 @@ def _call(
                     extra_data=_extra_data(read),
                     key=key,
                     most_pixels=read.max_pixels,
+                    reword=reword,
                 )
                 leave(job.prompt_id for job in jobs)
                 known = facts(jobs, "queued")
                 seed = f", seed {known['seed']}" if "seed" in known else ""
-                yield tool.create_text_message(f"Queued in ComfyUI as {known['prompt_id']}{seed}.")
-                yield from machine_data(tool, known)
+                line = f"Queued in ComfyUI as {known['prompt_id']}{seed}."
+                line, room = noted(line, jobs[0].filled.notes, LONGEST_ANSWER - answer_size(known, line))
+                yield tool.create_text_message(line)
+                yield from machine_data(tool, known, prompts(jobs), room)
 
 
 def _user(tool: Tool) -> str:

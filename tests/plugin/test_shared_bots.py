@@ -244,6 +244,7 @@ class TestFallback:
 
         assert [(file.data, file.mime_type) for file in answer.files] == [(png(), "image/png")] * 2
         assert "prompt_id" not in answer.variables
+        assert answer.variables["prompt"] == "a fox"
         assert {name: answer.variables[name] for name in ("status", "made_by", "width", "height")} == {
             "status": "succeeded",
             "made_by": "gpt-image-1",
