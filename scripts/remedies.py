@@ -103,6 +103,14 @@ REMEDIES: dict[str, tuple[str, str]] = {
         "Raise `max_pixels`, or ask for fewer.",
         "请调大 `max_pixels`，或减少数量。",
     ),
+    "The prompt was used as written: *model* may not": (
+        "Update the plugin: an older package does not ask Dify for language models.",
+        "请更新插件：旧安装包没有申请语言模型权限。",
+    ),
+    "The prompt was used as written: *model* could not be asked": (
+        "Try the model in Dify's settings; the log of Dify's API has its error.",
+        "请在 Dify 设置中测试该模型；其报错见 Dify API 的日志。",
+    ),
     "Dify gave no address": ("Set `FILES_URL` in Dify's `.env`.", "请在 Dify 的 `.env` 中设置 `FILES_URL`。"),
     "The links of all files": ("Ask for fewer pictures at once.", "请减少一次生成的数量。"),
 }

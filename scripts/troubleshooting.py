@@ -109,7 +109,7 @@ NOTES = Section(
 OTHERS = Section("Others", "其他", "The sentence says what to do.", "句子本身说明了该怎么做。", ())
 #: Calls and modules whose texts are no errors.
 _NOTING = frozenset(("_note", "_noting", "_warn"))
-_NOTING_MODULES = frozenset(("dify/delivery",))
+_NOTING_MODULES = frozenset(("dify/delivery", "dify/enhancing"))
 _NOTE = re.compile(r": (ignored|left out)$|on this server\.$")
 #: Told by the command ``comfybridge workflow inspect`` alone.
 _INSPECTION = "Note"
@@ -122,6 +122,7 @@ _AROUND = {
         "headers：{}。请填写 JSON 对象，或用换行或“ | ”分隔的“Name: value”。",
     ),
     "_UnhelpfulError": ("The fallback *model* at fallback_url {}.", "备用服务 *model*（fallback_url）{}。"),
+    "_UnusableError": ("The prompt was used as written: *model* {}.", "已直接使用原提示词：*model* {}。"),
     "_lost": ("{} Run it again.", "{}请重新运行。"),
     "_warn": ("Node *title*: {}", "节点 *title*：{}"),
     "advice": ("ComfyUI at base_url {}", "ComfyUI（base_url）{}"),
@@ -130,7 +131,10 @@ _AROUND = {
 }
 #: The frames themselves, and texts that are parts of others.
 _LEAST_WORDS = 4
-_PART = re.compile(r"^(\*name\* …|headers: …|\*cause\* The fallback|… Run it|up to|for \*|or \*|server \*)")
+_PART = re.compile(
+    r"^(\*name\* …|headers: …|\*cause\* The fallback|… Run it|up to|for \*|or \*|server \*"
+    r"|The prompt was used as written)"
+)
 
 # Where a sentence begins to say what to do.
 _DOING = re.compile(
