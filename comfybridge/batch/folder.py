@@ -1,0 +1,129 @@
+"""The output folder of a batch: one process at a time, files that appear whole, an id that outlives the process."""
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from uuid import uuid4
+
+from comfybridge.errors import InvalidInput
+
+_LOCK, _ABOUT = ".comfybridge.lock", "batch.json"
+_PART = ".comfybridge-part"
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """``batch_id`` is that of whatever was begun here first; ``is_new`` says that it was just now."""
+
+    path: Path
+    batch_id: str
+    is_new: bool
+    _copies: dict[PurePosixPath, int] = field(default_factory=dict, repr=False)
+
+    def save(self, data: bytes, named: Callable[[int], PurePosixPath]) -> tuple[PurePosixPath, str]:
+        """Put a file there under the first name that is free; its path in the folder and its SHA-256.
+
+        A file of just these bytes is left as it is: a process that crashed had written it, but not its line.
+        """
+        digest = hashlib.sha256(data).hexdigest()
+        part = self.path / f"{_PART}-{digest[:16]}"
+        with part.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        first = named(1)
+        copy = self._copies.get(first, 1)
+        while True:
+            name = named(copy)
+            # Where every file would have one name, the search shall not begin at the first each time.
+            self._copies[first] = copy
+            target = self.path / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.exists():
+                part.replace(target)
+                return name, digest
+            if target.is_file() and target.stat().st_size == len(data) and target.read_bytes() == data:
+                part.unlink()
+                return name, digest
+            copy += 1
+
+    def has(self, files: list[str]) -> bool:
+        return all((self.path / name).is_file() for name in files)
+
+    def write(self, name: str, text: Iterator[str]) -> Path:
+        """Write a text file of our own, the one before it whole until then."""
+        part, target = self.path / f"{_PART}-{name}", self.path / name
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            for piece in text:
+                file.write(piece)
+        part.replace(target)
+        return target
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Folder]:
+    """Hold an output folder, which is made where there is none.
+
+    Raises:
+        InvalidInput: it cannot be written, or another process works there.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        lock = (path / _LOCK).open("a+b")
+    except OSError as exc:
+        raise InvalidInput(
+            f"The output folder {path} cannot be written: {exc.strerror}.", f"无法写入输出文件夹 {path}：{exc.strerror}。"
+        ) from exc
+    with lock:
+        if not _locked(lock.fileno()):
+            raise InvalidInput(
+                f"Another process works in {path}: wait for it, or choose another folder by --output.",
+                f"另一个进程正在使用 {path}：请等待其结束，或用 --output 指定其他文件夹。",
+            )
+        for part in path.rglob(f"{_PART}-*"):
+            part.unlink()
+        known = _batch_id(path / _ABOUT)
+        if known is None:
+            about = {"batch": uuid4().hex, "format": 1}
+            (path / f"{_PART}-about").write_text(json.dumps(about) + "\n", encoding="utf-8")
+            (path / f"{_PART}-about").replace(path / _ABOUT)
+            yield Folder(path, about["batch"], is_new=True)
+        else:
+            yield Folder(path, known, is_new=False)
+
+
+def _batch_id(path: Path) -> str | None:
+    try:
+        about = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    batch_id = about.get("batch") if isinstance(about, dict) else None
+    return batch_id if isinstance(batch_id, str) else None
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _locked(number: int) -> bool:
+        """Lock a file for as long as it is open; the system lets go of it when the process ends, however it ends."""
+        try:
+            msvcrt.locking(number, msvcrt.LK_NBLCK, 1)
+        except OSError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _locked(number: int) -> bool:
+        """Lock a file for as long as it is open; the system lets go of it when the process ends, however it ends."""
+        try:
+            fcntl.flock(number, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+        return True

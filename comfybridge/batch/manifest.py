@@ -1,0 +1,95 @@
+"""``results.jsonl``: one line for each row that ended, written when its files are there; whole again after a crash."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+NAME = "results.jsonl"
+
+Entry: TypeAlias = Mapping[str, Any]
+"""One line of the manifest, see docs/batch.md."""
+
+
+class Manifest:
+    """The lines of one output folder; the last one of a row counts."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.dropped = 0
+        """Lines that no reader can use: a torn one is what a crash leaves."""
+        # By content: where its line begins, how the row ended, and its number.
+        self._known: dict[str, tuple[int, str, int]] = {}
+        self._repair()
+
+    def outcome(self, content: str) -> str | None:
+        known = self._known.get(content)
+        return known[1] if known is not None else None
+
+    def entry(self, content: str) -> Entry | None:
+        known = self._known.get(content)
+        if known is None:
+            return None
+        with self.path.open("rb") as file:
+            file.seek(known[0])
+            found: Entry = json.loads(file.readline())
+        return found
+
+    def append(self, entry: Entry) -> None:
+        """Write a line so that it outlives a crash of the machine."""
+        line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
+        with self.path.open("ab") as file:
+            at = file.tell()
+            file.write(line)
+            file.flush()
+            os.fsync(file.fileno())
+        self._known[entry["content"]] = (at, entry["outcome"], entry["row"])
+
+    def entries(self) -> Iterator[Entry]:
+        """The last line of each row, in the order of the rows; one in memory at a time."""
+        if not self.path.exists():
+            return
+        with self.path.open("rb") as file:
+            for _, at in sorted((row, at) for at, _, row in self._known.values()):
+                file.seek(at)
+                yield json.loads(file.readline())
+
+    def _repair(self) -> None:
+        """Read what is there; cut off a torn last line, so that the next one begins on a line of its own."""
+        if not self.path.exists():
+            return
+        end = 0
+        with self.path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                entry = _parsed(line)
+                if entry is not None:
+                    self._known[entry["content"]] = (end, entry["outcome"], entry["row"])
+                else:
+                    self.dropped += 1
+                end += len(line)
+        if end < self.path.stat().st_size:
+            self.dropped += 1
+            with self.path.open("r+b") as file:
+                file.truncate(end)
+
+
+def _parsed(line: bytes) -> Entry | None:
+    try:
+        entry = json.loads(line)
+    except ValueError:
+        return None
+    return entry if isinstance(entry, dict) and {"content", "outcome", "row"} <= entry.keys() else None
+
+
+def read_row(path: Path, row: int) -> Entry | None:
+    """The last line of a row, by its number; reads only."""
+    found = None
+    with path.open("rb") as file:
+        for line in file:
+            entry = _parsed(line)
+            if entry is not None and entry["row"] == row:
+                found = entry
+    return found
