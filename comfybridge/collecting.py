@@ -24,7 +24,7 @@ from comfybridge.errors import (
 from comfybridge.filling import Filled
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.media import InputFile, MediaType
-from comfybridge.messages import Succeeded
+from comfybridge.messages import Interrupted, NodeFailed, Succeeded
 from comfybridge.pictures import AS_SAVED, Form
 from comfybridge.pool import Pool
 from comfybridge.watch import Event
@@ -113,8 +113,7 @@ def collect(
         ComfyError: one of its subclasses, for every other end but ``succeeded``.
     """
     started = time.monotonic()
-    known = [_known(prompt_id, pool, deadline) for prompt_id in prompt_ids]
-    yield from collected(known, deadline, started, None, form)
+    yield from collected([known(each, pool, deadline) for each in prompt_ids], deadline, started, None, form)
 
 
 def cancel(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> list[tuple[Job, bool]]:
@@ -124,11 +123,21 @@ def cancel(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> list
         Lost: no server knows one of them; then none is cancelled.
         Unavailable: a server does not answer.
     """
-    known = [_known(prompt_id, pool, deadline) for prompt_id in prompt_ids]
-    for job in reversed(known):
+    jobs_ = [known(prompt_id, pool, deadline) for prompt_id in prompt_ids]
+    for job in reversed(jobs_):
         if job.verdict is None:
             job.client.cancel(job.prompt_id, deadline)
-    return [(job, job.verdict is None) for job in known]
+    return [(job, job.verdict is None) for job in jobs_]
+
+
+def ended(stopped: Sequence[tuple[Job, bool]]) -> str:
+    """The outcome of jobs that were to be cancelled: ``cancelled`` when one of them was stopped, else as they ended."""
+    if any(was_stopped for _, was_stopped in stopped):
+        return "cancelled"
+    verdicts = [job.verdict for job, _ in stopped]
+    if any(isinstance(verdict, NodeFailed) for verdict in verdicts):
+        return "failed"
+    return "cancelled" if any(isinstance(verdict, Interrupted) for verdict in verdicts) else "succeeded"
 
 
 def standing(prompt_ids: Sequence[str], pool: Pool, deadline: Deadline) -> str | None:
@@ -140,7 +149,8 @@ def standing(prompt_ids: Sequence[str], pool: Pool, deadline: Deadline) -> str |
     return None
 
 
-def _known(prompt_id: str, pool: Pool, deadline: Deadline) -> Job:
+def known(prompt_id: str, pool: Pool, deadline: Deadline) -> Job:
+    """Raises Lost when no server knows the job."""
     job = recall(prompt_id, pool, deadline)
     if job is None:
         raise jobs.unknown(prompt_id)

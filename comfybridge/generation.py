@@ -85,12 +85,12 @@ def generate(
                 raise
             yield from instead(exc)
             return
-        tries = SecondTries(
-            pool=pool,
-            work=_work(source, inputs, pool),
+        tries = second_tries(
+            source,
+            inputs,
+            pool,
             deadline=deadline,
             extra_data=extra_data,
-            has_key=bool(extra_data.get(COMFY_ORG_KEY)),
             listening=listening,
             may_move=key is None,
         )
@@ -101,6 +101,28 @@ def generate(
                 raise
             jobs.cancel(tries.latest(waiting))
             raise jobs.taken_back(exc) from exc
+
+
+def second_tries(
+    source: Source,
+    inputs: Inputs,
+    pool: Pool,
+    *,
+    deadline: Deadline,
+    extra_data: Mapping[str, Any],
+    listening: contextlib.ExitStack,
+    may_move: bool,
+) -> SecondTries:
+    """What follows the jobs of one call; ``may_move`` where a job that failed in a node may run on another server."""
+    return SecondTries(
+        pool=pool,
+        work=_work(source, inputs, pool),
+        deadline=deadline,
+        extra_data=extra_data,
+        has_key=bool(extra_data.get(COMFY_ORG_KEY)),
+        listening=listening,
+        may_move=may_move,
+    )
 
 
 def submit(

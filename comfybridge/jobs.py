@@ -34,6 +34,7 @@ from comfybridge.messages import (
     Interrupted,
     NodeFailed,
     Output,
+    Started,
     Succeeded,
     read_history,
     saved,
@@ -41,7 +42,7 @@ from comfybridge.messages import (
 )
 from comfybridge.template import Template
 from comfybridge.watch import Event, Watch
-from comfybridge.workflow import Definitions
+from comfybridge.workflow import Definitions, Prompt
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Job:
     """A submitted prompt. ``verdict`` is what the history said of one that was recalled; ``None`` while there is none.
 
     ``sent`` is what went with the prompt for our own use: the template, and for a keyed call its wishes and runs.
+    ``graph`` is the prompt as it was posted.
     """
 
     prompt_id: str
@@ -67,6 +69,7 @@ class Job:
     filled: Filled
     listener: Listener
     sent: Mapping[str, Any] = field(default_factory=dict)
+    graph: Prompt = field(default_factory=dict)
     verdict: HistoryEntry | None = None
     is_running: bool = False
 
@@ -135,7 +138,7 @@ def queue(
         raise
     listener.expect()
     logger.info("prompt %s queued at %s, template %s", prompt_id, client.base_url, filled.template.name)
-    return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener, sent=sent)
+    return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener, sent=sent, graph=graph)
 
 
 def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
@@ -160,6 +163,7 @@ def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
         filled=filling.as_is(Template(name=name or "workflow", prompt=graph, is_users=not name)),
         listener=Listener(None),
         sent=own,
+        graph=graph,
         verdict=read_history(entry) if entry is not None else None,
         is_running=waiting is not None and waiting.is_running,
     )
@@ -184,6 +188,7 @@ def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
         if watch.has_started and not is_known_to_run:
             is_known_to_run = True
             logger.info("prompt %s started at %s", job.prompt_id, job.client.base_url)
+            yield Started(job.prompt_id)
         if event is not None:
             yield event
         if deadline.has_passed():

@@ -18,7 +18,6 @@ from comfybridge.template import AUTO
 
 OUTPUTS = ("image", "markdown", "both")
 AFTER_TIMEOUT = ("keep", "cancel")
-LONGEST_KEY = 200
 TIMEOUT_DEFAULT_S, TIMEOUT_MAX_S = 240, 570
 """Dify's daemon kills a call at 600 s."""
 SERVERLESS_TIMEOUT_MAX_S = 270
@@ -70,7 +69,7 @@ class Call:
     @property
     def texts(self) -> tuple[str, ...]:
         """Everything that the caller says in words."""
-        said = (self.inputs.positive, self.inputs.negative, *_texts(self.inputs.values))
+        said = (self.inputs.positive, self.inputs.negative, *texts(self.inputs.values))
         return tuple(text for text in said if text and text.strip())
 
     def with_files(self, files: tuple[InputFile, ...]) -> Self:
@@ -123,12 +122,12 @@ def run_workflow(values: Mapping[str, Any], limits: Limits, *, attached: Attache
         values=reading.named_values(values),
     )
     source = _workflow(values, attached)
-    for text in _texts(inputs.values):
-        _check_text("values", text, limits)
+    for text in texts(inputs.values):
+        check_text("values", text, limits)
     if isinstance(source, Pasted) and limits.blocked_words:
         # A workflow that comes with the call has texts of its own.
-        for text in _texts(source.saved):
-            _check_text("workflow", text, limits)
+        for text in texts(source.saved):
+            check_text("workflow", text, limits)
     return Call(
         source=source,
         inputs=inputs,
@@ -156,12 +155,7 @@ def earlier(values: Mapping[str, Any], limits: Limits) -> Earlier:
     Raises:
         InvalidInput: the first one that cannot be used, with what it may be.
     """
-    ids = tuple(filter(None, re.split(r"[\s,，]+", reading.text(values, "prompt_id"))))
-    if not ids:
-        raise InvalidInput(
-            "prompt_id is empty: give the one that an earlier call returned.",
-            "prompt_id 为空：请填写之前调用返回的 prompt_id。",
-        )
+    ids = reading.prompt_ids(values)
     answering = _answering(values, limits)
     return Earlier(
         prompt_ids=ids,
@@ -223,7 +217,7 @@ def _of_task(
         if number is not None:
             own[name] = number
     if lyrics := reading.text(values, "lyrics"):
-        _check_prompt("lyrics", lyrics, limits)
+        check_prompt("lyrics", lyrics, limits)
         own["lyrics"] = lyrics
     sized: dict[str, Any] = {}
     if size is not None and (any(values.get(side) for side in ("size", "width", "height")) or size):
@@ -290,12 +284,7 @@ def server_info(values: Mapping[str, Any]) -> Question:
 
 def _repeating(values: Mapping[str, Any]) -> dict[str, Any]:
     """What becomes of a call that is repeated, or late."""
-    key = reading.text(values, "idempotency_key").strip()
-    if len(key) > LONGEST_KEY:
-        raise InvalidInput(
-            f"idempotency_key has {len(key)} characters, the limit is {LONGEST_KEY}.",
-            f"idempotency_key 有 {len(key)} 个字符，上限为 {LONGEST_KEY}。",
-        )
+    key = reading.key(values, "idempotency_key")
     after = reading.choice(values, "after_timeout", AFTER_TIMEOUT, default="keep")
     return {"idempotency_key": key, "keeps_on": after == "keep"}
 
@@ -320,7 +309,7 @@ def _moderation_model(values: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _prompts(values: Mapping[str, Any], limits: Limits) -> tuple[str, str]:
     prompt, negative = reading.text(values, "prompt"), reading.text(values, "negative_prompt")
     for name, text in (("prompt", prompt), ("negative_prompt", negative)):
-        _check_prompt(name, text, limits)
+        check_prompt(name, text, limits)
     return prompt, negative
 
 
@@ -366,18 +355,19 @@ def _workflow(values: Mapping[str, Any], attached: Attached | None) -> Source:
     return Named(text)
 
 
-def _check_prompt(name: str, text: str, limits: Limits) -> None:
+def check_prompt(name: str, text: str, limits: Limits) -> None:
+    """Raises InvalidInput for a prompt that is too long, and as ``check_text``."""
     longest = limits.max_prompt_length
     if len(text) > longest:
         raise InvalidInput(
             f"{name} has {len(text)} characters, the limit is {longest}: shorten it.",
             f"{name} 有 {len(text)} 个字符，上限为 {longest}：请缩短。",
         )
-    _check_text(name, text, limits)
+    check_text(name, text, limits)
 
 
-def _check_text(name: str, text: str, limits: Limits) -> None:
-    """Refuse what nobody types, and what the operator blocks."""
+def check_text(name: str, text: str, limits: Limits) -> None:
+    """Raises InvalidInput for what nobody types, and for what the operator blocks."""
     if found := _UNTYPED.search(text):
         if found[0] >= "\ud800":
             raise InvalidInput(f"{name} holds half a character (a lone surrogate).", f"{name} 包含不完整的字符。")
@@ -394,14 +384,14 @@ def _check_text(name: str, text: str, limits: Limits) -> None:
         )
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
     """All texts in a value as JSON has them."""
     match value:
         case str():
             yield value
         case Mapping():
             for each in value.values():
-                yield from _texts(each)
+                yield from texts(each)
         case list() | tuple():
             for each in value:
-                yield from _texts(each)
+                yield from texts(each)

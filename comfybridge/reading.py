@@ -51,6 +51,8 @@ FPS_LIMITS = (1, 60)
 SCALE_LIMITS = (0.25, 8)
 GROW_LIMITS = (0, 256)
 
+LONGEST_KEY = 200
+
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
 _LORA = re.compile(r"<lora:([^<>]*)>", re.IGNORECASE)
@@ -178,19 +180,44 @@ def loras(values: Mapping[str, Any]) -> tuple[Lora, ...]:
     listed = _LORA.sub(r",\1,", text(values, "loras"))
     for entry in filter(None, map(str.strip, re.split(r"[,，;；\n]", listed))):
         name, colon, strength = entry.rpartition(":")
-        if not colon:
-            name, strength = strength, "1"
-        try:
-            factor = float(strength)
-        except ValueError:
-            factor = math.nan
-        if not name.strip() or not abs(factor) <= 100:  # noqa: PLR2004  # LoraLoader's own limit (nodes.py)
-            raise InvalidInput(
-                f"loras: {shown(entry)} is not 'name' or 'name:strength'. Example: detail:0.8, lineart.",
-                f"loras：{shown(entry)} 不是“名称”或“名称:强度”。示例：detail:0.8, lineart。",
-            )
-        found.append(Lora(name.strip(), factor))
+        found.append(lora(name, strength) if colon else lora(strength))
     return tuple(found)
+
+
+def lora(name: str, strength: Any = 1) -> Lora:
+    try:
+        factor = float(strength)
+    except (TypeError, ValueError):
+        factor = math.nan
+    if not name.strip() or not abs(factor) <= 100:  # noqa: PLR2004  # LoraLoader's own limit (nodes.py)
+        entry = shown(f"{name}:{strength}")
+        raise InvalidInput(
+            f"loras: {entry} is not 'name' or 'name:strength'. Example: detail:0.8, lineart.",
+            f"loras：{entry} 不是“名称”或“名称:强度”。示例：detail:0.8, lineart。",
+        )
+    return Lora(name.strip(), factor)
+
+
+def prompt_ids(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """One or several, with commas or blanks between them."""
+    ids = tuple(filter(None, re.split(r"[\s,，]+", text(values, "prompt_id"))))
+    if not ids:
+        raise InvalidInput(
+            "prompt_id is empty: give the one that an earlier call returned.",
+            "prompt_id 为空：请填写之前调用返回的 prompt_id。",
+        )
+    return ids
+
+
+def key(values: Mapping[str, Any], name: str) -> str:
+    """What a repeated call is known by; empty for none."""
+    typed = text(values, name).strip()
+    if len(typed) > LONGEST_KEY:
+        raise InvalidInput(
+            f"{name} has {len(typed)} characters, the limit is {LONGEST_KEY}.",
+            f"{name} 有 {len(typed)} 个字符，上限为 {LONGEST_KEY}。",
+        )
+    return typed
 
 
 def shown(value: Any) -> str:

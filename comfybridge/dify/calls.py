@@ -5,7 +5,7 @@ import functools
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dify_plugin import Tool
@@ -24,8 +24,8 @@ from comfybridge.dify.delivery import LONGEST_ANSWER, Delivery, ProgressText, fa
 from comfybridge.errors import ComfyError, TimedOut, Unavailable
 from comfybridge.fallback import Drawn, Picture
 from comfybridge.idempotency import Key
-from comfybridge.jobs import Job, OutputFile
-from comfybridge.messages import Interrupted, NodeFailed, Progress
+from comfybridge.jobs import OutputFile
+from comfybridge.messages import Progress
 from comfybridge.parameters import Call, Limits
 from comfybridge.pool import Pool
 from comfybridge.watch import Event, Waiting
@@ -158,23 +158,13 @@ def cancel_job(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMess
         read = credentials.read(tool.runtime.credentials)
         call = parameters.earlier(values, _limits(read))
         stopped = collecting.cancel(call.prompt_ids, _pool(read), deadline=Deadline(call.timeout_s))
-        known = {"prompt_id": ",".join(call.prompt_ids), "status": _status(stopped)}
+        known = {"prompt_id": ",".join(call.prompt_ids), "status": collecting.ended(stopped)}
         said = {
             "cancelled": "Cancelled in ComfyUI. / 已在 ComfyUI 中取消。",
             "succeeded": "Nothing to cancel: the job has finished. / 任务已完成，无需取消。",
         }.get(known["status"], "Nothing to cancel: the job has ended. / 任务已结束，无需取消。")
         yield tool.create_text_message(said)
         yield from machine_data(tool, known)
-
-
-def _status(stopped: Sequence[tuple[Job, bool]]) -> str:
-    """``cancelled`` when one of the jobs was stopped, else how they had ended."""
-    if any(was_stopped for _, was_stopped in stopped):
-        return "cancelled"
-    verdicts = [job.verdict for job, _ in stopped]
-    if any(isinstance(verdict, NodeFailed) for verdict in verdicts):
-        return "failed"
-    return "cancelled" if any(isinstance(verdict, Interrupted) for verdict in verdicts) else "succeeded"
 
 
 def _limits(read: Credentials) -> Limits:
