@@ -34,7 +34,10 @@ def as_submitted(prompt: Prompt) -> dict[str, dict[str, Any]]:
     """The graph of a job as it was before it was that job's: to be run again."""
     kept = ("class_type", "inputs", "_meta")
     return {
-        node_id: {**{name: node[name] for name in kept if name in node}, "inputs": without_job(node.get("inputs") or {})}
+        node_id: {
+            **{name: node[name] for name in kept if name in node},
+            "inputs": without_job(node.get("inputs") or {}),
+        }
         for node_id, node in prompt.items()
     }
 

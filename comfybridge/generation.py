@@ -152,7 +152,7 @@ def submit(
             source, inputs, pool, deadline, extra_data, listening, lambda _run, _runs: (None, {}), most_pixels
         )
     with _alone(key, deadline):
-        joined, attempt = _joined(key, pool, deadline)
+        joined, attempt = (None, 0) if key.is_new else _joined(key, pool, deadline)
         if joined is not None:
             return joined
 

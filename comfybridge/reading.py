@@ -54,7 +54,7 @@ GROW_LIMITS = (0, 256)
 LONGEST_KEY = 200
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-_PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
+_PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)\s*(!?)", re.IGNORECASE)
 _LORA = re.compile(r"<lora:([^<>]*)>", re.IGNORECASE)
 
 
@@ -117,14 +117,18 @@ def seed(values: Mapping[str, Any]) -> int | None:
 
 
 def size(values: Mapping[str, Any]) -> dict[str, Any]:
-    """``width`` and ``height`` in pixels, the ``aspect`` for what is missing of them, or an ``exact`` size."""
+    """``width`` and ``height`` in pixels, the ``aspect`` for what is missing of them, or an ``exact`` size.
+
+    ``800x600!`` is exact, ``800x600`` what the model's grid makes of it.
+    """
     width, height = whole(values, "width", SIDE_LIMITS), whole(values, "height", SIDE_LIMITS)
     if width is not None and height is not None:
         return {"width": width, "height": height}
     # Models like to write pixels where an aspect ratio is asked for; what they mean is plain.
     if pixels := _PIXELS.fullmatch(text(values, "size").strip()):
         typed = {"width": pixels[1], "height": pixels[2]}
-        return {side: whole(typed, side, SIDE_LIMITS) for side in typed}
+        sides = {side: whole(typed, side, SIDE_LIMITS) for side in typed}
+        return {"exact": tuple(sides.values())} if pixels[3] else sides
     wanted = choice(values, "size", (*SIZES, *PLATFORM_SIZES, CUSTOM), default="1:1")
     if wanted == CUSTOM:
         raise InvalidInput(

@@ -107,19 +107,25 @@ class Comfy:
         return job
 
     def map(
-        self, rows: Iterable[str | Mapping[str, Any]], *, jobs: int = 4, on_event: Tell | None = None
+        self,
+        rows: Iterable[str | Mapping[str, Any]],
+        *,
+        jobs: int = 4,
+        on_event: Tell | None = None,
+        keys_are_new: bool = False,
     ) -> Iterator[Done[Any]]:
         """Make many, ``jobs`` at once for each server, and give each as it finishes.
 
         rows: prompts, or mappings of ``generate``'s keywords; read as they are needed, so that there may be any number.
         on_event: is told how it goes, with ``Event.row``, in threads of ours.
+        keys_are_new: nothing was ever submitted under the rows' keys, so that no server is asked for it.
 
         A row that fails has an ``error`` and stops no other. To close the iterator early cancels what is on its way.
         """
 
         def make(index: int, row: str | Mapping[str, Any], underway: Underway) -> Result:
             wish = self._wish({"prompt": row} if isinstance(row, str) else row)
-            return self._made(wish, _of_row(on_event, index), underway)
+            return self._made(dataclasses.replace(wish, is_new=keys_are_new), _of_row(on_event, index), underway)
 
         return self._each(rows, make, jobs)
 
@@ -252,7 +258,7 @@ class Comfy:
         deadline = Deadline(wish.timeout_s)
         files = given.files(wish.images, wish.masks, self._pool, deadline)
         inputs = dataclasses.replace(wish.inputs, files=files)
-        key = idempotency.key(None, None, wish.key, wish.source, inputs) if wish.key else None
+        key = idempotency.key(None, None, wish.key, wish.source, inputs, is_new=wish.is_new) if wish.key else None
         with contextlib.ExitStack() as opened:
             submitted = generation.submit(
                 wish.source,

@@ -77,7 +77,8 @@ def opened(path: Path) -> Iterator[Folder]:
         lock = (path / _LOCK).open("a+b")
     except OSError as exc:
         raise InvalidInput(
-            f"The output folder {path} cannot be written: {exc.strerror}.", f"无法写入输出文件夹 {path}：{exc.strerror}。"
+            f"The output folder {path} cannot be written: {exc.strerror}.",
+            f"无法写入输出文件夹 {path}：{exc.strerror}。",
         ) from exc
     with lock:
         if not _locked(lock.fileno()):
@@ -87,14 +88,12 @@ def opened(path: Path) -> Iterator[Folder]:
             )
         for part in path.rglob(f"{_PART}-*"):
             part.unlink()
-        known = _batch_id(path / _ABOUT)
+        known, batch_id = _batch_id(path / _ABOUT), ""
         if known is None:
-            about = {"batch": uuid4().hex, "format": 1}
-            (path / f"{_PART}-about").write_text(json.dumps(about) + "\n", encoding="utf-8")
-            (path / f"{_PART}-about").replace(path / _ABOUT)
-            yield Folder(path, about["batch"], is_new=True)
-        else:
-            yield Folder(path, known, is_new=False)
+            part, batch_id = path / f"{_PART}-about", uuid4().hex
+            part.write_text(json.dumps({"batch": batch_id, "format": 1}) + "\n", encoding="utf-8")
+            part.replace(path / _ABOUT)
+        yield Folder(path, known or batch_id, is_new=known is None)
 
 
 def _batch_id(path: Path) -> str | None:

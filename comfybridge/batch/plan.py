@@ -47,9 +47,7 @@ def of_set(shown: ShotSet, things: Things, given: Mapping[str, Any]) -> Plan:
     return _plan(shown.name, lambda: shots_of(shown, things()), same, given)
 
 
-def _plan(
-    called: str, raws: Callable[[], Iterable[Raw]], columns: Mapping[str, str], given: Mapping[str, Any]
-) -> Plan:
+def _plan(called: str, raws: Callable[[], Iterable[Raw]], columns: Mapping[str, str], given: Mapping[str, Any]) -> Plan:
     total = bad = 0
     mistaken: list[Row] = []
     for row in rows.read(raws(), columns, given):
@@ -58,7 +56,9 @@ def _plan(
             bad += 1
             mistaken += [row] if bad <= _MOST_TOLD else []
     if not total:
-        raise InvalidInput(f"{called} has no rows: there is nothing to make.", f"{called} 没有数据行：没有要生成的内容。")
+        raise InvalidInput(
+            f"{called} has no rows: there is nothing to make.", f"{called} 没有数据行：没有要生成的内容。"
+        )
     return Plan(lambda: rows.read(raws(), columns, given), total, bad, mistaken)
 
 

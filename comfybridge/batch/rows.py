@@ -88,9 +88,7 @@ def _parameters(cells: Mapping[str, Any], columns: Mapping[str, str]) -> dict[st
     return found
 
 
-def _checked(
-    name: str, column: str, cells: Mapping[str, Any], check: Callable[[Mapping[str, Any], str], Any]
-) -> Any:
+def _checked(name: str, column: str, cells: Mapping[str, Any], check: Callable[[Mapping[str, Any], str], Any]) -> Any:
     try:
         return check(cells, name)
     except InvalidInput as exc:

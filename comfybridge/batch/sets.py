@@ -152,7 +152,9 @@ def _entries(value: Any) -> list[str]:
 
 def _filled(prompt: str, words: Mapping[str, Any]) -> str:
     """The prompt with its places filled; those that stay empty leave no comma behind."""
-    said = {name: ", ".join(_entries(value)) if isinstance(value, list) else str(value) for name, value in words.items()}
+    said = {
+        name: ", ".join(_entries(value)) if isinstance(value, list) else str(value) for name, value in words.items()
+    }
     parts = (" ".join(part.split()) for part in prompt.format_map(said).split(","))
     return ", ".join(part for part in parts if part)
 

@@ -75,7 +75,8 @@ def _file(file: Mapping[str, Any], prompt: str) -> str:
     link = escape(quote(path))
     if kind == "image":
         sides = f' width="{file["width"]}" height="{file["height"]}"' if file.get("width") else ""
-        return f'<a href="{link}"><img src="{link}" alt="{escape(prompt[:200])}" loading="lazy" decoding="async"{sides}></a>'
+        what = f'src="{link}" alt="{escape(prompt[:200])}"{sides}'
+        return f'<a href="{link}"><img {what} loading="lazy" decoding="async"></a>'
     if kind in ("video", "audio"):
         return f'<{kind} src="{link}" controls preload="none"></{kind}>'
     return f'<a class="file" href="{link}">{escape(path)}</a>'
@@ -85,4 +86,5 @@ def _reason(outcome: str, error: Mapping[str, Any]) -> str:
     where = f"line {error['line']}" if error.get("line") else ""
     where += f", column {error['column']}" if error.get("column") else ""
     english = ": ".join(filter(None, (where, str(error.get("en") or ""))))
-    return f'<p class="bad">{escape(outcome)}: {escape(english)} <span lang="zh">{escape(str(error.get("zh") or ""))}</span></p>'
+    chinese = f'<span lang="zh">{escape(str(error.get("zh") or ""))}</span>'
+    return f'<p class="bad">{escape(outcome)}: {escape(english)} {chinese}</p>'

@@ -74,9 +74,11 @@ def open_table(path: Path) -> Table:
             return Table(path, ("prompt",), encoding)
         delimiter = "\t" if suffix in _TABS else _delimiter(path, encoding)
         with _opened(path, encoding) as file:
-            header = next(iter(_records(file, delimiter)), (0, []))[1]
+            header = next((cells for _, cells in _records(file, delimiter)), [])
     except OSError as exc:
         raise unreadable(path, exc) from exc
+    if isinstance(header, Mistake):
+        raise InvalidInput(f"{path.name}, line 1: {header.en}.", f"{path.name} 第 1 行：{header.zh}。")
     columns = [name.strip() for name in header]
     while columns and not columns[-1]:
         columns.pop()

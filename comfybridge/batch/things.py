@@ -84,9 +84,13 @@ def _parsed(path: Path, suffix: str, shown: ShotSet) -> Iterator[Mapping[str, An
     try:
         values = json.loads(text) if suffix == _JSON else yaml.safe_load(text)
     except (ValueError, yaml.YAMLError, RecursionError) as exc:
-        raise InvalidInput(f"{path.name} cannot be read: {_line(exc)}.", f"无法读取 {path.name}：{_line(exc)}。") from exc
+        raise InvalidInput(
+            f"{path.name} cannot be read: {_line(exc)}.", f"无法读取 {path.name}：{_line(exc)}。"
+        ) from exc
     if isinstance(values, Mapping):
-        lists = [each for each in values.values() if isinstance(each, list) and any(isinstance(e, Mapping) for e in each)]
+        lists = [
+            each for each in values.values() if isinstance(each, list) and any(isinstance(e, Mapping) for e in each)
+        ]
         values = lists[0] if len(lists) == 1 else [values]
     listed = values if isinstance(values, list) else [values]
     for number, each in enumerate(listed, start=1):
