@@ -19,8 +19,17 @@ logging.getLogger("websocket").setLevel(logging.CRITICAL)
 
 _CONNECT_S, _LEAST_S = 5.0, 0.05
 _IDLE_S = 300.0
+_AT_ONCE = 16384
 _PING_EVERY_S = 15.0
 _DEAF_AFTER_S = 3.0
+
+
+class _Socket(websocket.WebSocket):
+    """Takes what has arrived at once: read as the library does it, each frame costs three calls of the system."""
+
+    def _recv(self, bufsize: int) -> bytes:
+        received: bytes = super()._recv(max(bufsize, _AT_ONCE))
+        return received
 
 
 class NoSocketError(Exception):
@@ -99,6 +108,7 @@ class Events:
                 redirect_limit=0,
                 skip_utf8_validation=True,
                 enable_multithread=True,
+                class_=_Socket,
             )
         except NoAnswerError as exc:
             raise NoSocketError(exc.fault.name) from exc

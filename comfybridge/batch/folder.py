@@ -3,11 +3,11 @@
 import contextlib
 import hashlib
 import json
-import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 from uuid import uuid4
 
 from comfybridge.errors import InvalidInput
@@ -32,28 +32,27 @@ class Folder:
         """
         digest = hashlib.sha256(data).hexdigest()
         part = self.path / f"{_PART}-{digest[:16]}"
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
+        part.write_bytes(data)
+        # Where every file would have one name, the search shall not begin at the first each time.
         first = named(1)
         copy = self._copies.get(first, 1)
         while True:
-            name = named(copy)
-            # Where every file would have one name, the search shall not begin at the first each time.
-            self._copies[first] = copy
+            name = named(copy) if copy > 1 else first
             target = self.path / name
-            target.parent.mkdir(parents=True, exist_ok=True)
             if not target.exists():
-                part.replace(target)
-                return name, digest
+                break
             if target.is_file() and target.stat().st_size == len(data) and target.read_bytes() == data:
                 part.unlink()
                 return name, digest
             copy += 1
+        self._copies[first] = copy + 1
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part.replace(target)
+        return name, digest
 
-    def has(self, files: list[str]) -> bool:
-        return all((self.path / name).is_file() for name in files)
+    def has(self, files: Iterable[Mapping[str, Any]]) -> bool:
+        """Whether the files of a manifest's line are there, each whole: the machine may have stopped while it wrote."""
+        return all(_size(self.path / str(file["path"])) == file["bytes"] for file in files)
 
     def write(self, name: str, text: Iterator[str]) -> Path:
         """Write a text file of our own, the one before it whole until then."""
@@ -94,6 +93,10 @@ def opened(path: Path) -> Iterator[Folder]:
             part.write_text(json.dumps({"batch": batch_id, "format": 1}) + "\n", encoding="utf-8")
             part.replace(path / _ABOUT)
         yield Folder(path, known or batch_id, is_new=known is None)
+
+
+def _size(path: Path) -> int | None:
+    return path.stat().st_size if path.is_file() else None
 
 
 def _batch_id(path: Path) -> str | None:

@@ -37,10 +37,11 @@ class Pattern:
     """A checked pattern, without its extension: that is the file's own."""
 
     text: str
+    fields: tuple[str, ...]
 
     def path(self, values: Mapping[str, Any], extension: str, copy: int = 1) -> PurePosixPath:
         """The path of a file below the output folder; ``copy`` counts those that would have the same."""
-        filled = {name: _value(name, values.get(name)) for name in FIELDS}
+        filled = {name: _value(name, values.get(name)) for name in self.fields}
         parts = [_part(part) for part in self.text.format_map(filled).split("/")]
         number = f"-{copy}" if copy > 1 else ""
         return PurePosixPath(*parts[:-1], f"{parts[-1]}{number}{extension}")
@@ -66,14 +67,15 @@ def pattern(text: str) -> Pattern:
     literal = "".join(piece for piece, *_ in pieces)
     if typed.startswith("/") or re.match(r"[A-Za-z]:", typed) or ".." in literal.split("/") or "../" in literal:
         raise _bad(text, "it leads out of the output folder", "路径超出了输出文件夹")
-    stem = _SUFFIX.sub("", typed)
+    stem, used = _SUFFIX.sub("", typed), tuple(dict.fromkeys(name for _, name, _, _ in pieces if name is not None))
     if not stem or stem.endswith("/"):
         raise _bad(text, "it names no file", "没有文件名")
     try:
-        Pattern(stem).path(FIELDS, ".png")
+        checked = Pattern(stem, used)
+        checked.path(FIELDS, ".png")
     except (ValueError, KeyError, IndexError) as exc:
         raise _bad(text, str(exc), "格式说明无效") from exc
-    return Pattern(stem)
+    return checked
 
 
 def slug(text: str, longest: int = _LONGEST_WORD) -> str:
@@ -91,7 +93,9 @@ def _value(name: str, value: Any) -> int | str:
 
 def _part(text: str) -> str:
     """One part of a path that every system takes: not reserved, not hidden, without a dot or blank at its ends."""
-    plain = "".join(letter for letter in _FORBIDDEN.sub("-", text) if unicodedata.category(letter)[0] != "C")
+    plain = _FORBIDDEN.sub("-", text)
+    if not plain.isascii():
+        plain = "".join(letter for letter in plain if unicodedata.category(letter)[0] != "C")
     plain = _short(plain.strip(" .")).strip(" .") or "_"
     return f"_{plain}" if _RESERVED.fullmatch(plain) else plain
 

@@ -104,7 +104,7 @@ class Batch:
 
     def _has_files(self, row: Row) -> bool:
         entry = self.manifest.entry(row.content) or {}
-        return self.folder.has([str(file["path"]) for file in entry.get("files") or ()])
+        return self.folder.has(entry.get("files") or ())
 
     def _round(self, rows: Iterator[tuple[Row, int]], *, is_new: bool) -> Iterator[Entry]:
         self._rows, self._tries = {}, {}

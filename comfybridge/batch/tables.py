@@ -74,7 +74,7 @@ def open_table(path: Path) -> Table:
             return Table(path, ("prompt",), encoding)
         delimiter = "\t" if suffix in _TABS else _delimiter(path, encoding)
         with _opened(path, encoding) as file:
-            header = next((cells for _, cells in _records(file, delimiter)), [])
+            header: Any = next((cells for _, cells in _records(file, delimiter)), [])
     except OSError as exc:
         raise unreadable(path, exc) from exc
     if isinstance(header, Mistake):
