@@ -1,9 +1,13 @@
 """Why a server cannot be used, and what to do about it, as errors with sentences for people. Pure."""
 
 import enum
+import re
 from urllib.parse import urlsplit
 
 from comfybridge.errors import Unavailable
+
+OLDEST = (0, 3, 45)
+"""The first ComfyUI that runs a job under the id that it is given."""
 
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1", "0.0.0.0"))  # noqa: S104  # compared with, never bound
 
@@ -72,6 +76,12 @@ def not_comfyui(server: str, path: str) -> Unavailable:
         f"{server}{path} 的应答不是 ComfyUI。请检查地址、端口以及反向代理的路径。",
         server=server,
     )
+
+
+def is_too_old(version: str) -> bool:
+    """Whether ComfyUI's own name of its version says so; a fork may name it in a way of its own."""
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+    return bool(numbers) and numbers < OLDEST
 
 
 def too_old(server: str, version: str = "") -> Unavailable:

@@ -5,7 +5,7 @@ import dataclasses
 import random
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -113,10 +113,11 @@ class Comfy:
         jobs: int = 4,
         on_event: Tell | None = None,
         keys_are_new: bool = False,
-    ) -> Iterator[Done[Any]]:
+    ) -> Generator[Done[Any], None, None]:
         """Make many, ``jobs`` at once for each server, and give each as it finishes.
 
-        rows: prompts, or mappings of ``generate``'s keywords; read as they are needed, so that there may be any number.
+        rows: prompts, or mappings of ``generate``'s keywords, or of ``run``'s with a ``workflow``; read as they are
+            needed, so that there may be any number.
         on_event: is told how it goes, with ``Event.row``, in threads of ours.
         keys_are_new: nothing was ever submitted under the rows' keys, so that no server is asked for it.
 
@@ -146,10 +147,7 @@ class Comfy:
         Raises:
             ComfyError: one of its subclasses, for every end but success.
         """
-        wish = wishes.of_workflow(
-            given.source(workflow, self._others), values, files, self._limits, timeout_s=timeout or self._timeout_s
-        )
-        return self._made(wish, on_event)
+        return self._made(self._wish({**values, "workflow": workflow, "files": files, "timeout": timeout}), on_event)
 
     def variations(
         self, prompt: str, of: int | Sequence[str | Mapping[str, Any]], *, on_event: Tell | None = None, **same: Any
@@ -231,12 +229,15 @@ class Comfy:
 
     def _each(
         self, rows_: Iterable[Row], make: Callable[[int, Row, Underway], Result], most: int
-    ) -> Iterator[Done[Row]]:
+    ) -> Generator[Done[Row], None, None]:
         underway = Underway()
         at_once = max(1, most) * len(self._pool.clients)
         return rows.each(rows_, lambda index, row: make(index, row, underway), at_once, underway.stop)
 
     def _wish(self, values: Mapping[str, Any]) -> Wish:
+        if values.get("workflow") not in (None, ""):
+            source = given.source(values["workflow"], self._others)
+            return wishes.of_workflow(source, values, self._limits, timeout_s=self._timeout_s)
         return wishes.of_keywords(values, self._limits, others=self._others, timeout_s=self._timeout_s)
 
     def _made(self, wish: Wish, tell: Tell | None, underway: Underway | None = None) -> Result:

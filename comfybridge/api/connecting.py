@@ -63,14 +63,15 @@ def connect(
     return Comfy(
         Pool(clients),
         limits=Limits(read.max_prompt_length, serverless=False, blocked_words=read.blocked_words),
-        templates=_templates(templates_dir),
+        templates=read_templates(templates_dir),
         max_pixels=max_pixels,
         extra_data={COMFY_ORG_KEY: read.comfy_org_api_key} if read.comfy_org_api_key else {},
         timeout_s=timeout,
     )
 
 
-def _templates(folder: str | os.PathLike[str] | None) -> tuple[Template, ...]:
+def read_templates(folder: str | os.PathLike[str] | None) -> tuple[Template, ...]:
+    """Raises InvalidInput for a folder that cannot be read, or a template in it."""
     if folder is None:
         return ()
     path = Path(folder)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from queue import Empty, Queue
 from typing import Any, Generic, TypeVar
@@ -36,7 +36,7 @@ class _Broken:
 
 def each(
     rows: Iterable[Row], make: Callable[[int, Row], Result], most: int, stop: Callable[[], Any]
-) -> Iterator[Done[Row]]:
+) -> Generator[Done[Row], None, None]:
     """Make every row, at most so many at once; in order of finishing.
 
     When the iterator is closed early, by an error too, no more rows are read and ``stop`` is called, which cancels.

@@ -48,6 +48,8 @@ class Wishes(TypedDict, total=False):
 NAMES = ("prompt", *Wishes.__annotations__)
 """What a row may have."""
 
+_OF_RUN = ("workflow", "prompt", "negative_prompt", "seed", "files", "timeout")
+
 _SIZES = {"text2image": "1:1", "text2video": "16:9"}
 """The shape of what is made of text alone; other things keep that of their picture, or of their template."""
 
@@ -116,14 +118,14 @@ def of_keywords(values: Mapping[str, Any], limits: Limits, *, others: tuple[Temp
     )
 
 
-def of_workflow(source: Source, values: Mapping[str, Any], files: Any, limits: Limits, *, timeout_s: float) -> Wish:
+def of_workflow(source: Source, values: Mapping[str, Any], limits: Limits, *, timeout_s: float) -> Wish:
     """What ``run`` does: ``prompt``, ``negative_prompt`` and ``seed`` as everywhere, every other value by its name.
 
     Raises:
         InvalidInput: a text that cannot be sent, or a seed that is none.
     """
     prompt, negative = (reading.text(values, name) for name in ("prompt", "negative_prompt"))
-    own = {name: value for name, value in values.items() if name not in ("prompt", "negative_prompt", "seed")}
+    own = {name: value for name, value in values.items() if name not in _OF_RUN and value is not None}
     for name, text in (("prompt", prompt), ("negative_prompt", negative)):
         parameters.check_prompt(name, text, limits)
     for text in parameters.texts(own):
@@ -135,9 +137,14 @@ def of_workflow(source: Source, values: Mapping[str, Any], files: Any, limits: L
         positive=prompt if prompt.strip() else None,
         negative=negative or None,
         seed=reading.seed(values),
-        values={name: value for name, value in own.items() if value is not None},
+        values=own,
     )
-    return Wish(source=source, inputs=inputs, timeout_s=timeout_s, images=given.several(files))
+    return Wish(
+        source=source,
+        inputs=inputs,
+        timeout_s=timeout(values) or timeout_s,
+        images=given.several(values.get("files")),
+    )
 
 
 def timeout(values: Mapping[str, Any]) -> float | None:

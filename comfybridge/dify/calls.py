@@ -4,7 +4,6 @@ import contextlib
 import functools
 import logging
 import os
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -34,7 +33,6 @@ logger = logging.getLogger("comfybridge")
 logger.setLevel(logging.INFO)
 logger.addHandler(plugin_logger_handler)
 
-_OLDEST_COMFYUI = (0, 3, 45)
 _VALIDATION_S = 20.0
 _STANDING_S = 10.0
 _INFO_S = 30.0
@@ -61,7 +59,7 @@ def validate(values: Mapping[str, Any]) -> None:
             with contextlib.closing(_client(server)) as client:
                 version = str(client.system_stats(Deadline(_VALIDATION_S))["system"]["comfyui_version"])
             # A fork may name its version in a way of its own; then its answer to POST /prompt tells.
-            if (numbers := _numbers(version)) and numbers < _OLDEST_COMFYUI:
+            if advice.is_too_old(version):
                 raise advice.too_old(server.base_url, version)
     except ComfyError as exc:
         raise ToolProviderCredentialValidationError(f"{exc}\n{exc.zh}") from exc
@@ -287,10 +285,6 @@ def _pool(read: Credentials) -> Pool:
 def _extra_data(read: Credentials) -> dict[str, Any]:
     # Beside the graph, where ComfyUI's API nodes look for it; it keeps the key out of the history (server.py).
     return {generation.COMFY_ORG_KEY: read.comfy_org_api_key} if read.comfy_org_api_key else {}
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
 
 
 @contextlib.contextmanager

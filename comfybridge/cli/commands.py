@@ -1,0 +1,62 @@
+"""All commands by name. Only the module of the one that was typed is imported, so that ``--help`` is quick.
+
+Such a module has ``add(parser)``, which adds the command's arguments and, by ``set_defaults(run=…)``, what it does:
+`
+"""
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+from comfybridge.cli import exits
+from comfybridge.cli.language import say
+
+_COMMANDS = {
+    "generate": ("making", "make pictures from a prompt", "由提示词生成图片"),
+    "variations": ("variations", "make several variations of one picture", "生成同一图片的多个变体"),
+    "run": ("run", "run any workflow", "运行任意工作流"),
+    "result": ("earlier", "fetch the files of an earlier job", "取回之前任务的文件"),
+    "cancel": ("earlier", "stop a job", "取消任务"),
+    "templates": ("templates", "list the templates, and what each needs", "列出模板及所需模型"),
+    "doctor": ("doctor", "tell what is wrong between here and a server", "检查与服务器之间的问题"),
+    "workflow": ("workflow", "work with saved workflows", "处理保存的工作流"),
+    "demo": ("demo", "make one picture on the simulator", "用模拟器生成一张图片"),
+    "simulator": ("simulator", "serve a ComfyUI stand-in that paints test cards", "启动绘制测试卡的 ComfyUI 模拟器"),
+}
+"""Name, module, and what it does."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is one of ``exits``."""
+    for stream in (sys.stdout, sys.stderr):
+        # A prompt may hold what a terminal cannot show; that is no reason to end.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options = _parser(typed).parse_args(typed)
+        status: int = options.run(options)
+    except KeyboardInterrupt:
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read the output has enough of it; Python would complain once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.SUCCEEDED
+    return status
+
+
+def _parser(typed: Sequence[str]) -> argparse.ArgumentParser:
+    wanted = next((word for word in typed if not word.startswith("-")), None)
+    parser = argparse.ArgumentParser(
+        prog="comfybridge", description=say("Text in, picture out, on ComfyUI.", "ComfyUI 文生图命令行。")
+    )
+    commands = parser.add_subparsers(title=say("commands", "命令"), required=True, metavar="COMMAND")
+    for name, (module, english, chinese) in _COMMANDS.items():
+        summary = say(english, chinese)
+        command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
+        if name == wanted:
+            import_module(f"comfybridge.cli.{module}").add(command)
+    return parser

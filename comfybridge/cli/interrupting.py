@@ -1,0 +1,36 @@
+"""Ctrl-C: once cancels what was started, twice leaves at once."""
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from types import FrameType
+
+from comfybridge.cli import exits
+from comfybridge.cli.language import say
+
+
+@contextlib.contextmanager
+def cancelling() -> Iterator[None]:
+    """Inside the block the first Ctrl-C is a KeyboardInterrupt, after a line that says what happens."""
+    presses = 0
+
+    def on_interrupt(_number: int, _frame: FrameType | None) -> None:
+        nonlocal presses
+        presses += 1
+        if presses > 1:
+            os._exit(exits.INTERRUPTED)
+        told = say(
+            "\nCancelling in ComfyUI what was started; Ctrl-C again leaves at once.\n",
+            "\n正在取消已提交到 ComfyUI 的任务；再次按 Ctrl-C 立即退出。\n",
+        )
+        # Not print(): the interrupted code may be in the middle of one.
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2, told.encode(errors="replace"))
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, on_interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
