@@ -28,7 +28,7 @@ class _Socket(websocket.WebSocket):
     """Takes what has arrived at once: read as the library does it, each frame costs three calls of the system."""
 
     def _recv(self, bufsize: int) -> bytes:
-        received: bytes = super()._recv(max(bufsize, _AT_ONCE))
+        received: bytes = super()._recv(max(bufsize, _AT_ONCE))  # type: ignore[no-untyped-call]  # unannotated there
         return received
 
 

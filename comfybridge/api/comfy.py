@@ -22,6 +22,8 @@ from comfybridge.api.wishes import Wish, Wishes
 from comfybridge.deadline import Deadline
 from comfybridge.errors import InvalidInput
 from comfybridge.filling import MAX_SEED, Inputs
+from comfybridge.fingerprint import as_submitted
+from comfybridge.library import Again
 from comfybridge.parameters import Limits
 from comfybridge.pool import Pool
 from comfybridge.preflight import Problem
@@ -148,6 +150,17 @@ class Comfy:
             ComfyError: one of its subclasses, for every end but success.
         """
         return self._made(self._wish({**values, "workflow": workflow, "files": files, "timeout": timeout}), on_event)
+
+    def again(
+        self, graph: Prompt, *, name: str = "workflow", timeout: float | None = None, on_event: Tell | None = None
+    ) -> Result:
+        """Send the graph of an earlier job once more, as ``Result.prompts`` or the metadata of its picture has it.
+
+        Raises:
+            ComfyError: one of its subclasses, for every end but success; Rejected where the server has changed since.
+        """
+        source = Again(as_submitted(graph), name)
+        return self._made(Wish(source=source, inputs=Inputs(), timeout_s=timeout or self._timeout_s), on_event)
 
     def variations(
         self, prompt: str, of: int | Sequence[str | Mapping[str, Any]], *, on_event: Tell | None = None, **same: Any

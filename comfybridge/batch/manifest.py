@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,6 +22,8 @@ class Manifest:
         """Lines that no reader can use: a torn one is what a crash leaves."""
         # By content: where its line begins, how the row ended, and its number.
         self._known: dict[str, tuple[int, str, int]] = {}
+        self._end = 0
+        self._lock = threading.Lock()
         self._repair()
 
     def outcome(self, content: str) -> str | None:
@@ -39,12 +42,15 @@ class Manifest:
     def append(self, entry: Entry) -> None:
         """Write a line so that it outlives a crash of the machine."""
         line = json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace") + b"\n"
-        with self.path.open("ab") as file:
-            at = file.tell()
+        with self._lock, self.path.open("r+b" if self.path.exists() else "wb") as file:
+            # A line that was interrupted goes: the next one begins where it began.
+            file.truncate(self._end)
+            file.seek(self._end)
             file.write(line)
             file.flush()
             os.fsync(file.fileno())
-        self._known[entry["content"]] = (at, entry["outcome"], entry["row"])
+            self._known[entry["content"]] = (self._end, entry["outcome"], entry["row"])
+            self._end += len(line)
 
     def entries(self) -> Iterator[Entry]:
         """The last line of each row, in the order of the rows; one in memory at a time."""
@@ -56,24 +62,20 @@ class Manifest:
                 yield json.loads(file.readline())
 
     def _repair(self) -> None:
-        """Read what is there; cut off a torn last line, so that the next one begins on a line of its own."""
+        """Read what is there; what a crash left of a last line is cut off, so that the next one begins a line."""
         if not self.path.exists():
             return
-        end = 0
         with self.path.open("rb") as file:
             for line in file:
                 if not line.endswith(b"\n"):
+                    self.dropped += 1
                     break
                 entry = _parsed(line)
                 if entry is not None:
-                    self._known[entry["content"]] = (end, entry["outcome"], entry["row"])
+                    self._known[entry["content"]] = (self._end, entry["outcome"], entry["row"])
                 else:
                     self.dropped += 1
-                end += len(line)
-        if end < self.path.stat().st_size:
-            self.dropped += 1
-            with self.path.open("r+b") as file:
-                file.truncate(end)
+                self._end += len(line)
 
 
 def _parsed(line: bytes) -> Entry | None:

@@ -3,12 +3,14 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any
 
+from comfybridge import library
 from comfybridge.api import Comfy, Done, Event, File, Result
 from comfybridge.batch import sheet
 from comfybridge.batch.folder import Folder
@@ -52,6 +54,8 @@ class Batch:
     left: int = field(default=0, init=False)
     """Rows that no server took: they are for another run."""
     no_server: NoServer | None = field(default=None, init=False)
+    outcomes: Counter[str] = field(default_factory=Counter, init=False)
+    """How the plan's rows ended, in this run or before."""
 
     def __post_init__(self) -> None:
         self._rows: dict[int, Row] = {}
@@ -60,9 +64,9 @@ class Batch:
         self._down_since: float | None = None
         self._has_made_some = False
         self._is_over = threading.Event()
-        self._lock = threading.Lock()
+        self._hashes: dict[str, str | None] = {}
 
-    def run(self) -> Iterator[Entry]:
+    def run(self) -> Generator[Entry, None, None]:
         """Make what is not made yet, and give the manifest's line of each row as it ends.
 
         However it ends, by Ctrl-C too, the contact sheet and the summary tell what there is; to close it early cancels
@@ -96,9 +100,13 @@ class Batch:
                 self.done_before += 1
                 if outcome is None:
                     self._keep(_entry_of_bad(row, row.mistake))
+                else:
+                    self.outcomes[outcome] += 1
                 continue
-            if (outcome == SUCCEEDED and self._has_files(row)) or (outcome in FINAL and not self.retries):
+            is_made = outcome == SUCCEEDED and self._has_files(row)
+            if outcome is not None and (is_made or (outcome in FINAL and not self.retries)):
                 self.done_before += 1
+                self.outcomes[outcome] += 1
                 continue
             yield row
 
@@ -180,6 +188,7 @@ class Batch:
             "width": result.width,
             "height": result.height,
             "template": result.template,
+            "template_hash": self._hash_of(result.template),
             "model": result.model,
             "server": result.server,
             "prompt_ids": list(result.prompt_ids),
@@ -190,6 +199,13 @@ class Batch:
             "graphs": [{"hash": fingerprint(graph), "prompt": graph} for graph in result.prompts],
         }
 
+    def _hash_of(self, name: str) -> str | None:
+        """What tells another run that a template has changed since; ``None`` for a workflow on the server."""
+        if name not in self._hashes:
+            template = library.find(name, self.comfy.templates())
+            self._hashes[name] = fingerprint(template.prompt) if template is not None else None
+        return self._hashes[name]
+
     def _saved(self, file: File, values: Mapping[str, Any]) -> dict[str, Any]:
         extension = PurePosixPath(file.filename).suffix
         path, digest = self.folder.save(file.data, lambda copy: self.pattern.path(values, extension, copy))
@@ -198,8 +214,8 @@ class Batch:
         return {"path": str(path), "mime": file.mime, "bytes": len(file.data), **sides, "sha256": digest}
 
     def _keep(self, entry: Entry) -> Entry:
-        with self._lock:
-            self.manifest.append(entry)
+        self.manifest.append(entry)
+        self.outcomes[str(entry["outcome"])] += 1
         return entry
 
 

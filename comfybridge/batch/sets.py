@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from string import Formatter
 from typing import Any, TypeVar
 
@@ -88,6 +88,18 @@ def shot_set(values: Any, name: str) -> ShotSet:
     for shot in found.shots:
         _check(found, shot, known)
     return found
+
+
+def only(shown: ShotSet, names: Sequence[str]) -> ShotSet:
+    """The set with some of its shots; raises InvalidInput for one that it has not."""
+    known = [shot.name for shot in shown.shots]
+    if absent := [name for name in names if name not in known]:
+        raise _wrong(
+            shown.name,
+            f"there is no shot {absent[0]}, only {', '.join(known)}",
+            f"没有名为 {absent[0]} 的 shot，可用的有 {'、'.join(known)}",
+        )
+    return replace(shown, shots=[shot for shot in shown.shots if shot.name in names])
 
 
 def rows(shown: ShotSet, things: Iterable[Raw]) -> Iterator[Raw]:

@@ -39,7 +39,7 @@ def things(given: Sequence[str], shown: ShotSet) -> Things:
         InvalidInput: the file cannot be read, or holds nothing that a set can be made from.
     """
     path = Path(given[0]) if len(given) == 1 else None
-    if path is None or not _is_file(path):
+    if path is None or not is_file(path):
         if path is not None and path.suffix.lower() in (*tables.SUFFIXES, *_YAML, _JSON):
             raise InvalidInput(f"There is no file {path}.", f"文件 {path} 不存在。")
         return _listed(_texts(given, shown))
@@ -112,9 +112,9 @@ def _text(path: Path) -> str:
         raise tables.unreadable(path, exc) from exc
 
 
-def _is_file(path: Path) -> bool:
+def is_file(path: str | Path) -> bool:
     try:
-        return path.is_file()
+        return Path(path).is_file()
     except (OSError, ValueError):
         # A long text is no path that the system would look for.
         return False
