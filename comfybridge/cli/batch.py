@@ -1,13 +1,14 @@
 """``comfybridge batch``."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
-from comfybridge.api import Comfy
 from comfybridge.batch import naming, plan, tables
 from comfybridge.cli import batching
 from comfybridge.cli.language import say
 from comfybridge.cli.wishes import add_wishes, read_wishes
+from comfybridge.template import Template
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -27,7 +28,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _batch(options: argparse.Namespace) -> int:
-    def planned(comfy: Comfy) -> plan.Plan:
-        return plan.of_table(tables.open_table(options.file), read_wishes(options), comfy.templates())
+    def planned(templates: Sequence[Template]) -> plan.Plan:
+        return plan.of_table(tables.open_table(options.file), read_wishes(options), templates)
 
     return batching.made(options, options.file.stem, planned)

@@ -5,11 +5,12 @@ import contextlib
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from comfybridge.api import Comfy, Event
+from comfybridge.api.connecting import read_templates
 from comfybridge.batch import folder, manifest, naming, sheet
 from comfybridge.batch.manifest import Entry
 from comfybridge.batch.naming import Pattern
@@ -24,6 +25,7 @@ from comfybridge.cli.language import say
 from comfybridge.cli.progress import is_lively, short, shown
 from comfybridge.cli.variations import add_jobs
 from comfybridge.errors import ComfyError, InvalidInput
+from comfybridge.template import Template
 
 _STATUSES = {
     SUCCEEDED: exits.SUCCEEDED,
@@ -67,16 +69,16 @@ def add(parser: argparse.ArgumentParser, *, pattern: str) -> None:
     printing.add(parser, is_progressing=True)
 
 
-def made(options: argparse.Namespace, called: str, planned: Callable[[Comfy], Plan]) -> int:
+def made(options: argparse.Namespace, called: str, planned: Callable[[Sequence[Template]], Plan]) -> int:
     """Make what is planned, under ``out/called`` unless another folder is named, and give the exit status."""
     try:
         pattern = naming.pattern(options.name)
         if options.jobs < 1:
             raise InvalidInput("--jobs must be 1 or more.", "--jobs 必须不小于 1。")
+        if options.dry_run:
+            return _look(options, planned(read_templates(options.templates_dir)))
         with connected(options) as comfy:
-            plan = planned(comfy)
-            if options.dry_run:
-                return _look(options, plan)
+            plan = planned(comfy.templates())
             for row in plan.mistaken:
                 if options.json:
                     print(printing.document(_bad_facts(row), is_line=True))

@@ -1,8 +1,8 @@
 """``comfybridge product``, ``social`` and ``design``: sets of pictures for real work."""
 
 import argparse
+from collections.abc import Sequence
 
-from comfybridge.api import Comfy
 from comfybridge.batch import plan
 from comfybridge.batch.naming import slug
 from comfybridge.batch.sets import ShotSet, only
@@ -11,6 +11,7 @@ from comfybridge.cli import batching, printing
 from comfybridge.cli.language import say
 from comfybridge.errors import ComfyError
 from comfybridge.pictures import FORMATS
+from comfybridge.template import Template
 
 _GIVEN = {
     "product": ("FILE", "products, as CSV, TSV, JSON, JSON Lines or YAML", "商品：CSV、TSV、JSON、JSONL 或 YAML"),
@@ -54,7 +55,7 @@ def _make(options: argparse.Namespace) -> int:
         return printing.refuse(exc, as_json=options.json)
     typed = {name: getattr(options, name) for name in ("template", "model", "format")}
 
-    def planned(_comfy: Comfy) -> plan.Plan:
+    def planned(_templates: Sequence[Template]) -> plan.Plan:
         return plan.of_set(shown, made_of, {name: value for name, value in typed.items() if value})
 
     return batching.made(options, _called(options, shown), planned)
