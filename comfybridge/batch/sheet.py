@@ -87,4 +87,4 @@ def _reason(outcome: str, error: Mapping[str, Any]) -> str:
     where += f", column {error['column']}" if error.get("column") else ""
     english = ": ".join(filter(None, (where, str(error.get("en") or ""))))
     chinese = f'<span lang="zh">{escape(str(error.get("zh") or ""))}</span>'
-    return f'<p class="bad">{escape(outcome)}: {escape(english)} {chinese}</p>'
+    return f'<p class="bad" tabindex="0">{escape(outcome)}: {escape(english)} {chinese}</p>'
