@@ -2,10 +2,9 @@
 
 import contextlib
 import dataclasses
-import random
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar, Unpack
@@ -18,10 +17,10 @@ from comfybridge.api.overall import ServerState
 from comfybridge.api.result import Result
 from comfybridge.api.rows import Done
 from comfybridge.api.underway import Underway
+from comfybridge.api.variations import varied
 from comfybridge.api.wishes import Wish, Wishes
 from comfybridge.deadline import Deadline
-from comfybridge.errors import InvalidInput
-from comfybridge.filling import MAX_SEED, Inputs
+from comfybridge.filling import Inputs
 from comfybridge.fingerprint import as_submitted
 from comfybridge.library import Again
 from comfybridge.parameters import Limits
@@ -33,8 +32,6 @@ from comfybridge.workflow import Definitions, Prompt
 Row = TypeVar("Row")
 
 _ASK_S = 60.0
-_RANDOM_SEEDS = 2**32
-"""Below the highest that every node with a seed takes, those of paid services included."""
 
 
 class Comfy:
@@ -302,31 +299,6 @@ class Comfy:
         client = next(iter(self._pool.candidates(deadline)))
         template, _, definitions = choosing.choose(client, given.source(workflow, self._others), Inputs(), deadline)
         return template, definitions
-
-
-def varied(
-    prompt: str, of: int | Sequence[str | Mapping[str, Any]], same: Mapping[str, Any]
-) -> Iterator[Mapping[str, Any]]:
-    """The keywords of each variation.
-
-    Raises:
-        InvalidInput: none is asked for, or the seed that all have is none.
-    """
-    first = reading.seed(same)
-    seed = random.randrange(_RANDOM_SEEDS) if first is None else first  # noqa: S311
-    if isinstance(of, str) or not (of if isinstance(of, Sequence) else of > 0):
-        raise InvalidInput(
-            "variations: give a number from 1 up, or a list of phrases.",
-            "variations：请提供不小于 1 的数字，或短语列表。",
-        )
-    if isinstance(of, int):
-        return ({**same, "prompt": prompt, "seed": (seed + number) % (MAX_SEED + 1)} for number in range(of))
-    return (
-        {**same, "prompt": f"{prompt}, {each}", "seed": seed}
-        if isinstance(each, str)
-        else {**same, "prompt": prompt, "seed": seed, **each}
-        for each in of
-    )
 
 
 def _of_row(tell: Tell | None, index: int) -> Tell | None:

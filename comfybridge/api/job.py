@@ -129,7 +129,8 @@ class Job:
     def follow(self) -> None:
         """Follow it to its end; what it was is for ``wait`` to say."""
         files: list[OutputFile] = []
-        result, error = None, None
+        result: Result | None = None
+        error: Exception | None = None
         try:
             with self._listening:
                 for step in self._steps:
@@ -140,7 +141,11 @@ class Job:
                             result = Result.of(step, files)
                         case _:
                             self._hear(self._heard(step))
+        except ComfyError as exc:
+            error = exc
         except Exception as exc:  # noqa: BLE001  # whatever it is, it is raised where the result is asked for
+            # A mistake of whoever is told of the events: nobody will get what the job makes.
+            self.cancel()
             error = exc
         with self._changed:
             self._result, self._error = result, error

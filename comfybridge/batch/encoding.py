@@ -26,12 +26,13 @@ def encoding_of(path: Path) -> str:
         OSError: it cannot be read.
     """
     with path.open("rb") as file:
-        begun = file.read(4)
+        begun = file.read(_PIECE)
     for mark, name in _BOMS:
         if begun.startswith(mark):
             return name
-    candidates = ["utf-16-le", "utf-16-be"] if 0 in begun else ["utf-8", *_windows(path)]
-    for name in candidates:
+    # Line feeds and commas of UTF-16 have a zero beside them: behind where the low byte is the first.
+    wide = ("utf-16-be", "utf-16-le") if begun[::2].count(0) > begun[1::2].count(0) else ("utf-16-le", "utf-16-be")
+    for name in wide if 0 in begun else ("utf-8", *_windows(path)):
         if _can_decode(path, name):
             return name
     raise InvalidInput(

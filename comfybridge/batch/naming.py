@@ -95,7 +95,7 @@ def _part(text: str) -> str:
     """One part of a path that every system takes: not reserved, not hidden, without a dot or blank at its ends."""
     plain = _FORBIDDEN.sub("-", text)
     if not plain.isascii():
-        plain = "".join(letter for letter in plain if unicodedata.category(letter)[0] != "C")
+        plain = "".join(" " if letter.isspace() else letter if letter.isprintable() else "" for letter in plain)
     plain = _short(plain.strip(" .")).strip(" .") or "_"
     return f"_{plain}" if _RESERVED.fullmatch(plain) else plain
 

@@ -3,9 +3,9 @@
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
-import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,13 @@ from comfybridge.diagnosis import Finding, examine
 from comfybridge.diagnosis.examination import PATIENCE_S
 from comfybridge.diagnosis.findings import NAMES
 from comfybridge.errors import ComfyError
+from comfybridge.inspection import columns
 
 _MARKS = {"ok": ("ok", 32), "warn": ("warn", 33), "fail": ("FAIL", 31), "skipped": ("-", 2)}
 """What stands for a state, and its ANSI colour."""
-_INDENT = 20
+_INDENT, _NARROWEST = 20, 40
+_PIECE = re.compile(r"[\u2e80-\uffef][，。：；、）”]*|[^\s\u2e80-\uffef]+[，。：；、）”]*\s*|\s+")
+"""What is kept on one line: a Chinese character with the punctuation after it, or a word."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -116,7 +119,7 @@ def _printed(findings: Iterator[Finding]) -> Iterator[Finding]:
         head = f"{mark:<5} "
         head = f"\x1b[{colour}m{head}\x1b[0m" if is_coloured else head
         name = say(*NAMES[finding.name])
-        print(f"{head}{name}{' ' * (_INDENT - 6 - _columns(name))}{_wrapped(say(*finding.said))}", flush=True)
+        print(f"{head}{name}{' ' * (_INDENT - 6 - columns(name))}{_wrapped(say(*finding.said))}", flush=True)
         if finding.fix is not None:
             print(f"{'':{_INDENT}}{_wrapped('→ ' + say(*finding.fix))}", flush=True)
         for detail in finding.details:
@@ -125,13 +128,13 @@ def _printed(findings: Iterator[Finding]) -> Iterator[Finding]:
 
 
 def _wrapped(text: str) -> str:
-    """Lines no wider than the terminal, the second and further ones indented."""
-    if not sys.stdout.isatty() or _columns(text) != len(text):
+    """Lines no wider than the terminal, the second and further ones indented; Chinese breaks anywhere."""
+    if not sys.stdout.isatty():
         return text
-    width = max(40, shutil.get_terminal_size().columns - _INDENT)
-    lines = textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False)
-    return f"\n{'':{_INDENT}}".join(lines)
-
-
-def _columns(text: str) -> int:
-    return sum(2 if ord(character) > 0x2E7F else 1 for character in text)  # noqa: PLR2004  # CJK and wider
+    width = max(_NARROWEST, shutil.get_terminal_size().columns - _INDENT)
+    lines = [""]
+    for piece in _PIECE.findall(text):
+        if lines[-1] and columns(lines[-1]) + columns(piece.rstrip()) > width:
+            lines.append("")
+        lines[-1] += piece
+    return f"\n{'':{_INDENT}}".join(line.rstrip() for line in lines)

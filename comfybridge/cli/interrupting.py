@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 
 from comfybridge.cli import exits
@@ -12,8 +12,11 @@ from comfybridge.cli.language import say
 
 
 @contextlib.contextmanager
-def cancelling() -> Iterator[None]:
-    """Inside the block the first Ctrl-C is a KeyboardInterrupt, after a line that says what happens."""
+def cancelling(clear: Callable[[], None]) -> Iterator[None]:
+    """Inside the block the first Ctrl-C is a KeyboardInterrupt, after a line that says what happens.
+
+    ``clear`` takes away what moves on the terminal.
+    """
     presses = 0
 
     def on_interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -21,9 +24,10 @@ def cancelling() -> Iterator[None]:
         presses += 1
         if presses > 1:
             os._exit(exits.INTERRUPTED)
+        clear()
         told = say(
-            "\nCancelling in ComfyUI what was started; Ctrl-C again leaves at once.\n",
-            "\n正在取消已提交到 ComfyUI 的任务；再次按 Ctrl-C 立即退出。\n",
+            "Cancelling in ComfyUI what was started; Ctrl-C again leaves at once.\n",
+            "正在取消已提交到 ComfyUI 的任务；再次按 Ctrl-C 立即退出。\n",
         )
         # Not print(): the interrupted code may be in the middle of one.
         os.write(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2, told.encode(errors="replace"))

@@ -61,7 +61,7 @@ class _Making:
         try:
             with (
                 contextlib.closing(view),
-                cancelling(),
+                cancelling(view.close),
                 contextlib.closing(comfy.map(self._rows, jobs=jobs, on_event=hear)) as ends,
             ):
                 for done in ends:

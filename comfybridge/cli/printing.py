@@ -44,15 +44,21 @@ def refuse(error: ComfyError, *, as_json: bool) -> int:
 
 
 def sentence(error: ComfyError) -> str:
+    return say(*sentences(error))
+
+
+def sentences(error: ComfyError) -> tuple[str, str]:
+    """In English and Chinese; what is told of the tools in Dify is told of these commands."""
     if isinstance(error, TimedOut) and error.prompt_id:
         known = shlex.quote(error.prompt_id)
-        return say(
-            f"Not finished in time; the job goes on in ComfyUI as {error.prompt_id}.\n"
-            f"  fetch it:  comfybridge result {known}\n  stop it:   comfybridge cancel {known}",
-            f"未在规定时间内完成，任务 {error.prompt_id} 仍在 ComfyUI 中继续。\n"
-            f"  取回结果：comfybridge result {known}\n  取消任务：comfybridge cancel {known}",
+        english = f"Not finished in time; the job goes on in ComfyUI as {error.prompt_id}."
+        chinese = f"未在规定时间内完成，任务 {error.prompt_id} 仍在 ComfyUI 中继续。"
+        result, cancel = f"comfybridge result {known}", f"comfybridge cancel {known}"
+        return (
+            f"{english}\n  fetch it:  {result}\n  stop it:   {cancel}",
+            f"{chinese}\n  取回结果：{result}\n  取消任务：{cancel}",
         )
-    return say(str(error), error.zh)
+    return str(error), error.zh
 
 
 def error_facts(error: ComfyError) -> dict[str, Any]:
@@ -60,7 +66,7 @@ def error_facts(error: ComfyError) -> dict[str, Any]:
         "outcome": error.outcome,
         "prompt_id": error.prompt_id,
         "server": error.server,
-        "error": {"en": str(error), "zh": error.zh},
+        "error": dict(zip(("en", "zh"), sentences(error), strict=True)),
         "exit_status": exits.of_error(error),
     }
 

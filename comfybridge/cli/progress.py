@@ -28,7 +28,8 @@ class Shown(Protocol):
     def result(self, line: str) -> None:
         """Print a line of the result, to standard output."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Take away what moves. More than once does no harm."""
 
 
 def shown(label: Callable[[int], str], *, total: int | None, is_quiet: bool) -> Shown:

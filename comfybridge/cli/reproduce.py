@@ -37,7 +37,7 @@ def _reproduce(options: argparse.Namespace) -> int:
     try:
         made = reproduce.read(options.made)
         naming = Naming(options.output)
-        with connected(options) as comfy, contextlib.closing(view), cancelling():
+        with connected(options) as comfy, contextlib.closing(view), cancelling(view.close):
             results = []
             for number, graph in enumerate(made.graphs):
 

@@ -2,7 +2,7 @@
 
 import argparse
 
-from comfybridge.api.comfy import varied
+from comfybridge.api.variations import varied
 from comfybridge.cli import making, printing
 from comfybridge.cli.connecting import add_making
 from comfybridge.cli.language import say
