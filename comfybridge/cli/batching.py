@@ -122,7 +122,11 @@ class _Making:
     def all(self) -> int:
         is_interrupted = False
         try:
-            with contextlib.closing(self._view), cancelling(self._view.close), contextlib.closing(self._batch.run()) as ends:
+            with (
+                contextlib.closing(self._view),
+                cancelling(self._view.close),
+                contextlib.closing(self._batch.run()) as ends,
+            ):
                 for entry in ends:
                     self._end(entry)
         except KeyboardInterrupt:
