@@ -3,7 +3,7 @@
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -88,10 +88,19 @@ def _parsed(line: bytes) -> Entry | None:
 
 def read_row(path: Path, row: int) -> Entry | None:
     """The last line of a row, by its number; reads only."""
+    return _last(path, lambda entry: bool(entry["row"] == row))
+
+
+def read_file(path: Path, file: str) -> Entry | None:
+    """The last line with a file, by its path in the output folder; reads only."""
+    return _last(path, lambda entry: any(each["path"] == file for each in entry.get("files") or ()))
+
+
+def _last(path: Path, fits: Callable[[Entry], bool]) -> Entry | None:
     found = None
-    with path.open("rb") as file:
-        for line in file:
+    with path.open("rb") as lines:
+        for line in lines:
             entry = _parsed(line)
-            if entry is not None and entry["row"] == row:
+            if entry is not None and fits(entry):
                 found = entry
     return found

@@ -1,7 +1,7 @@
 """What made a picture, read from the picture or from a line of a manifest, to be made once more."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,9 @@ from comfybridge.template import Template
 
 Sentence = tuple[str, str]
 
+_FOLDERS_UP = 3
+"""A pattern may put pictures into folders below the manifest."""
+
 
 @dataclass(frozen=True, slots=True)
 class Made:
@@ -34,6 +37,8 @@ class Made:
 def read(given: str) -> Made:
     """Read ``FILE`` as ComfyUI saved it, or ``results.jsonl:ROW``.
 
+    What made a file without metadata is read from the manifest of its batch.
+
     Raises:
         InvalidInput: there is no such file or row, or it does not say what made it.
     """
@@ -45,7 +50,17 @@ def read(given: str) -> Made:
         data = path.read_bytes()
     except OSError as exc:
         raise unreadable(path, exc) from exc
-    return Made([_graph(path, data)], path.stem, [path])
+    graph = _graph(data)
+    if graph is not None:
+        return Made([graph], path.stem, [path])
+    for folder in path.resolve().parents[:_FOLDERS_UP]:
+        made = _from_manifest_with(folder / manifest.NAME, path.resolve().relative_to(folder))
+        if made is not None:
+            return made
+    raise InvalidInput(
+        f"{path.name} does not say what made it: it was not saved by ComfyUI, or its metadata was removed on the way.",
+        f"{path.name} 中没有生成信息：它不是由 ComfyUI 保存的，或元数据已被删除。",
+    )
 
 
 def compared(made: Made, results: Sequence[Result], templates: Sequence[Template]) -> list[Sentence]:
@@ -96,10 +111,23 @@ def _from_manifest(path: Path, row: int) -> Made:
         entry = manifest.read_row(path, row)
     except OSError as exc:
         raise unreadable(path, exc) from exc
-    graphs = [each["prompt"] for each in (entry or {}).get("graphs") or () if isinstance(each, Mapping)]
-    if entry is None or not graphs:
+    if entry is None or not entry.get("graphs"):
         what = "has no row" if entry is None else "has no graph for row"
         raise InvalidInput(f"{path} {what} {row}.", f"{path} 中没有第 {row} 行的记录。")
+    return _of(entry, path)
+
+
+def _from_manifest_with(path: Path, file: Path) -> Made | None:
+    """What a batch wrote down of a file; ``None`` where there is no batch, or not of this file."""
+    try:
+        entry = manifest.read_file(path, file.as_posix())
+    except OSError:
+        return None
+    return _of(entry, path) if entry is not None and entry.get("graphs") else None
+
+
+def _of(entry: manifest.Entry, path: Path) -> Made:
+    graphs = [each["prompt"] for each in entry["graphs"]]
     return Made(
         graphs,
         str(entry.get("template") or "workflow"),
@@ -109,17 +137,13 @@ def _from_manifest(path: Path, row: int) -> Made:
     )
 
 
-def _graph(path: Path, data: bytes) -> Prompt:
+def _graph(data: bytes) -> Prompt | None:
     """The prompt that ComfyUI wrote into the file; what its window shows would be another thing."""
-    found = texts(data)
-    for text in (text for name, text in found or () if name.lower() == "prompt"):
+    for text in (text for name, text in texts(data) or () if name.lower() == "prompt"):
         graph = _parsed(text)
         if isinstance(graph, dict) and graph and all(isinstance(node, dict) for node in graph.values()):
             return graph
-    raise InvalidInput(
-        f"{path.name} does not say what made it: it was not saved by ComfyUI, or its metadata was removed on the way.",
-        f"{path.name} 中没有生成信息：它不是由 ComfyUI 保存的，或元数据已被删除。",
-    )
+    return None
 
 
 def _parsed(text: str) -> Any:
