@@ -14,7 +14,7 @@ from importlib import import_module
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
 
-_COMMANDS = {
+COMMANDS = {
     "generate": ("making", "make pictures from a prompt", "由提示词生成图片"),
     "variations": ("variations", "make several variations of one picture", "生成同一图片的多个变体"),
     "batch": ("batch", "make a picture for each row of a table", "按表格逐行生成图片"),
@@ -59,7 +59,7 @@ def _parser(typed: Sequence[str]) -> argparse.ArgumentParser:
         prog="comfybridge", description=say("Text in, picture out, on ComfyUI.", "ComfyUI 文生图命令行。")
     )
     commands = parser.add_subparsers(title=say("commands", "命令"), required=True, metavar="COMMAND")
-    for name, (module, english, chinese) in _COMMANDS.items():
+    for name, (module, english, chinese) in COMMANDS.items():
         summary = say(english, chinese)
         command = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name == wanted:

@@ -1,7 +1,7 @@
 """Where files are saved: into a folder, under a name, or by a pattern."""
 
 import string
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -17,13 +17,14 @@ class Naming:
     name, or a pattern such as ``out/{row:04d}_{seed}.png``. What is there already is replaced only under a file's name.
     """
 
-    def __init__(self, output: str) -> None:
+    def __init__(self, output: str, more: Collection[str] = ()) -> None:
+        """``more`` are further fields that a pattern may have."""
         self._output = output
         self._is_pattern = "{" in output
         path = Path(output)
         self._is_folder = not self._is_pattern and (path.is_dir() or output.endswith(("/", "\\")) or not path.suffix)
         if self._is_pattern:
-            self._check()
+            self._check((*FIELDS, *more))
 
     def save(self, result: Result, *, row: int = 0, more: Mapping[str, Any] | None = None) -> list[Path]:
         """Write all files of a result; ``more`` are further fields for the pattern.
@@ -54,15 +55,15 @@ class Naming:
             return _beside(file, _numbered(Path(name), number))
         return file.save(_numbered(Path(self._output), number))
 
-    def _check(self) -> None:
+    def _check(self, fields: Collection[str]) -> None:
         try:
             names = [name for _, name, _, _ in string.Formatter().parse(self._output) if name is not None]
         except ValueError as exc:
             raise InvalidInput(f"--output is no pattern: {exc}.", f"--output 不是有效的模式：{exc}。") from exc
-        if not all(name.isidentifier() for name in names):
+        if not set(names) <= set(fields):
             raise InvalidInput(
-                f"--output: a pattern has fields such as {{row:04d}}; there are {', '.join(FIELDS)}.",
-                f"--output：模式使用 {{row:04d}} 形式的字段；可用的有 {'、'.join(FIELDS)}。",
+                f"--output: a pattern has fields such as {{row:04d}}; there are {', '.join(fields)}.",
+                f"--output：模式使用 {{row:04d}} 形式的字段；可用的有 {'、'.join(fields)}。",
             )
 
 

@@ -47,7 +47,7 @@ class TestConnect:
     @pytest.mark.parametrize("words", [["blood", "gore"], "blood, gore"], ids=["list", "text"])
     def test_blocked_words_are_refused(self, comfyui: Simulator, words: Any) -> None:
         with comfybridge.connect(comfyui.url, blocked_words=words) as comfy:
-            rows = [
+            rows: list[dict[str, Any]] = [
                 {"prompt": "a pool of blood"},
                 {"prompt": "a fox", "negative_prompt": "no gore"},
                 {"prompt": "a fox", "values": {"note": "gore"}},
