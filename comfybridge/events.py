@@ -11,6 +11,7 @@ import websocket
 
 from comfybridge.connections import NoAnswerError, socket_to
 from comfybridge.deadline import Deadline
+from comfybridge.frames import CLOSE, PING, TEXT, BrokenFrameError, Frames
 from comfybridge.messages import Disconnected, Heard, QueueSize, read_frame
 
 logger = logging.getLogger(__name__)
@@ -22,14 +23,6 @@ _IDLE_S = 300.0
 _AT_ONCE = 16384
 _PING_EVERY_S = 15.0
 _DEAF_AFTER_S = 3.0
-
-
-class _Socket(websocket.WebSocket):
-    """Takes what has arrived at once: read as the library does it, each frame costs three calls of the system."""
-
-    def _recv(self, bufsize: int) -> bytes:
-        received: bytes = super()._recv(max(bufsize, _AT_ONCE))  # type: ignore[no-untyped-call]  # unannotated there
-        return received
 
 
 class NoSocketError(Exception):
@@ -108,7 +101,6 @@ class Events:
                 redirect_limit=0,
                 skip_utf8_validation=True,
                 enable_multithread=True,
-                class_=_Socket,
             )
         except NoAnswerError as exc:
             raise NoSocketError(exc.fault.name) from exc
@@ -134,7 +126,7 @@ class Events:
     def _read(self) -> None:
         try:
             self._read_frames()
-        except (websocket.WebSocketException, OSError) as exc:
+        except (websocket.WebSocketException, BrokenFrameError, OSError) as exc:
             logger.debug("WebSocket %s ended: %s", self.client_id, type(exc).__name__)
         finally:
             self.is_open = False
@@ -143,10 +135,11 @@ class Events:
             self._socket.shutdown()  # type: ignore[no-untyped-call]  # websocket-client leaves it unannotated
 
     def _read_frames(self) -> None:
-        awaiting_pong = False
+        awaiting_pong, frames, socket = False, Frames(), self._socket.sock
+        assert socket is not None  # noqa: S101  # it is connected
         while self.is_open:
             try:
-                opcode, data = self._socket.recv_data(control_frame=True)
+                arrived = websocket.recv(socket, _AT_ONCE)
             except websocket.WebSocketTimeoutException:
                 is_idle = not self._listeners and time.monotonic() - self._idle_since > _IDLE_S
                 if awaiting_pong or is_idle:
@@ -155,12 +148,15 @@ class Events:
                 awaiting_pong = True
                 continue
             awaiting_pong = False
-            self.last_frame = time.monotonic()
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
-                return
-            # Binary frames are previews. progress_state repeats, for all nodes, what progress says of one.
-            if opcode == websocket.ABNF.OPCODE_TEXT and not data.startswith(b'{"type": "progress_state"'):
-                self._hand_on(data)
+            for opcode, data in frames.feed(arrived):
+                self.last_frame = time.monotonic()
+                if opcode == CLOSE:
+                    return
+                if opcode == PING:
+                    self._socket.pong(data)
+                # Binary frames are previews. progress_state repeats, for all nodes, what progress says of one.
+                elif opcode == TEXT and not data.startswith(b'{"type": "progress_state"'):
+                    self._hand_on(data)
 
     def _hand_on(self, data: bytes) -> None:
         frame = read_frame(data)
