@@ -21,6 +21,7 @@ logging.getLogger("websocket").setLevel(logging.CRITICAL)
 _CONNECT_S, _LEAST_S = 5.0, 0.05
 _IDLE_S = 300.0
 _AT_ONCE = 16384
+_PROGRESS, _PROGRESS_STATE = b'{"type": "progress', b'{"type": "progress_state"'
 _PING_EVERY_S = 15.0
 _DEAF_AFTER_S = 3.0
 
@@ -38,6 +39,8 @@ class Listener:
         self._since = self._submitted = time.monotonic()
         self.client_id = events.client_id if events is not None else uuid4().hex
         """Never empty: without one, ComfyUI forgets the outputs of a cached run."""
+        self.wants_progress = True
+        """Whether anybody is told of each step; to hear of none spares a thread's waking for each."""
 
     def put(self, frame: Heard) -> None:
         self._frames.put(frame)
@@ -154,9 +157,16 @@ class Events:
                     return
                 if opcode == PING:
                     self._socket.pong(data)
-                # Binary frames are previews. progress_state repeats, for all nodes, what progress says of one.
-                elif opcode == TEXT and not data.startswith(b'{"type": "progress_state"'):
+                # Binary frames are previews.
+                elif opcode == TEXT and not self._is_idle(data):
                     self._hand_on(data)
+
+    def _is_idle(self, data: bytes) -> bool:
+        """Whether nobody would hear anything new. progress_state repeats, for all nodes, what progress says of one."""
+        if not data.startswith(_PROGRESS):
+            return False
+        wanted = any(listener.wants_progress for listener in list(self._listeners.values()))
+        return data.startswith(_PROGRESS_STATE) or not wanted
 
     def _hand_on(self, data: bytes) -> None:
         frame = read_frame(data)

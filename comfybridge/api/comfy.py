@@ -253,7 +253,7 @@ class Comfy:
     def _made(self, wish: Wish, tell: Tell | None, underway: Underway | None = None) -> Result:
         underway = underway or Underway()
         underway.check()
-        job = self._submitted(wish, tell)
+        job = self._submitted(wish, tell, is_unseen=tell is None)
         underway.add(job)
         try:
             job.follow()
@@ -265,7 +265,7 @@ class Comfy:
             underway.remove(job)
         return job.wait()
 
-    def _submitted(self, wish: Wish, tell: Tell | None) -> Job:
+    def _submitted(self, wish: Wish, tell: Tell | None, *, is_unseen: bool = False) -> Job:
         deadline = Deadline(wish.timeout_s)
         files = given.files(wish.images, wish.masks, self._pool, deadline)
         inputs = dataclasses.replace(wish.inputs, files=files)
@@ -282,6 +282,8 @@ class Comfy:
                 most_pixels=self._max_pixels,
             )
             listening = opened.pop_all()
+        for each in submitted:
+            each.listener.wants_progress = not is_unseen
         tries = generation.second_tries(
             wish.source,
             inputs,
