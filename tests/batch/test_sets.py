@@ -153,3 +153,20 @@ def test_table_without_the_field_that_is_needed(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidInput, match=r"a\.csv has no column name"):
         things([str(path)], find_set("product"))
+
+
+def test_set_in_the_documentation_works(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "batch.md").read_text(encoding="utf-8")
+    own = text.split("```yaml\n")[1].split("```")[0]
+
+    rows = list(planned(str(write(tmp_path / "food.yaml", own)), "ramen").rows())
+
+    assert [row.name for row in rows] == ["ramen_top_1", "ramen_top_2", "ramen_top_3", "ramen_menu"]
+    assert rows[0].parameters["prompt"] == "ramen on a white plate, from above, morning light"
+    assert rows[3].parameters == {
+        "prompt": "ramen, close-up",
+        "negative_prompt": "people",
+        "size": "1200x400!",
+        "template": "sdxl",
+        "steps": 30,
+    }
