@@ -1,5 +1,6 @@
 """A batch: rows in, files and lines of the manifest out, each row once however often the batch is begun again."""
 
+import contextlib
 import json
 import threading
 import time
@@ -56,6 +57,8 @@ class Batch:
     no_server: NoServer | None = field(default=None, init=False)
     outcomes: Counter[str] = field(default_factory=Counter, init=False)
     """How the plan's rows ended, in this run or before."""
+    summary: Summary = field(default_factory=Summary, init=False)
+    """Of all that the folder has, once the run is over."""
 
     def __post_init__(self) -> None:
         self._rows: dict[int, Row] = {}
@@ -83,9 +86,9 @@ class Batch:
             self.left += len(self._again)
         finally:
             self._is_over.set()
-            self.tell()
+            self.summary = self._tell()
 
-    def tell(self) -> Summary:
+    def _tell(self) -> Summary:
         """Write the contact sheet and the summary anew."""
         told = summary(self.manifest.entries())
         title = self.folder.path.resolve().name
@@ -118,11 +121,12 @@ class Batch:
         self._rows, self._tries = {}, {}
         tell = self._heard if self.on_event is not None else None
         made = self.comfy.map(self._wishes(rows), jobs=self.jobs, on_event=tell, keys_are_new=is_new)
-        for done in made:
-            entry = self._ended(done)
-            del self._rows[done.index]
-            if entry is not None:
-                yield entry
+        with contextlib.closing(made):
+            for done in made:
+                entry = self._ended(done)
+                del self._rows[done.index]
+                if entry is not None:
+                    yield entry
 
     def _wishes(self, rows: Iterator[tuple[Row, int]]) -> Iterator[dict[str, Any]]:
         """Runs in the threads of ``map``, one at a time; waits while no server answers."""

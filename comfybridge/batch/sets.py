@@ -176,6 +176,9 @@ def _shot(values: Any, name: str) -> Shot:
         raise _wrong(name, "each shot must be a mapping", "每个 shot 都必须是映射")
     parameters = {key: value for key, value in values.items() if key in _SHOT_PARAMETERS}
     own = {key: value for key, value in values.items() if key not in parameters}
+    if isinstance(own.get("size"), int):
+        # YAML 1.1 reads 16:9 as minutes and seconds.
+        own["size"] = "{}:{}".format(*divmod(own["size"], 60))
     return _strictly(Shot, {**own, "parameters": parameters}, name)
 
 

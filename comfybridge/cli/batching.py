@@ -171,7 +171,7 @@ class _Making:
 
     def _sum_up(self, *, is_interrupted: bool) -> None:
         batch = self._batch
-        told = batch.tell()
+        told = batch.summary
         page = self._folder.path / sheet.NAME
         if self._json:
             facts = {"summary": told.as_json(), "sheet": str(page), "left": batch.left, "interrupted": is_interrupted}

@@ -38,4 +38,4 @@ def run(
             pattern=naming.pattern(pattern),
             **wishes,
         )
-        return list(batch.run()), batch.tell()
+        return list(batch.run()), batch.summary
