@@ -10,7 +10,8 @@ class Underway:
     """Safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._jobs: set[Job] = set()
+        # In the order of their submission.
+        self._jobs: dict[Job, None] = {}
         self._has_stopped = False
         self._lock = threading.Lock()
 
@@ -22,19 +23,20 @@ class Underway:
     def add(self, job: Job) -> None:
         """Count a job in; one that comes after the stop is cancelled at once."""
         with self._lock:
-            self._jobs.add(job)
+            self._jobs[job] = None
             is_late = self._has_stopped
         if is_late:
             job.cancel()
 
     def remove(self, job: Job) -> None:
         with self._lock:
-            self._jobs.discard(job)
+            self._jobs.pop(job, None)
 
     def stop(self) -> None:
         """Cancel all of them, those to come included."""
         with self._lock:
             self._has_stopped = True
             jobs = list(self._jobs)
-        for job in jobs:
+        # The last first: to interrupt the running one would start the next.
+        for job in reversed(jobs):
             job.cancel()

@@ -34,6 +34,14 @@ COMMANDS = {
 """Name, module, and what it does."""
 
 
+class _Aligned(argparse.HelpFormatter):
+    """Leaves room for the longest command, whose indent argparse forgets to count."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog)
+        self._action_max_length = 4 + max(map(len, COMMANDS))
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is one of ``exits``."""
     for stream in (sys.stdout, sys.stderr):
@@ -56,7 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser(typed: Sequence[str]) -> argparse.ArgumentParser:
     wanted = next((word for word in typed if not word.startswith("-")), None)
     parser = argparse.ArgumentParser(
-        prog="comfybridge", description=say("Text in, picture out, on ComfyUI.", "ComfyUI 文生图命令行。")
+        prog="comfybridge",
+        description=say("Text in, picture out, on ComfyUI.", "ComfyUI 文生图命令行。"),
+        formatter_class=_Aligned,
     )
     commands = parser.add_subparsers(title=say("commands", "命令"), required=True, metavar="COMMAND")
     for name, (module, english, chinese) in COMMANDS.items():

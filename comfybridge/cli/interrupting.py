@@ -4,11 +4,15 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
+
+_SAME_S = 0.3
+"""What started us may pass on a Ctrl-C that the terminal has sent to all: within so many seconds it is the same one."""
 
 
 @contextlib.contextmanager
@@ -17,13 +21,15 @@ def cancelling(clear: Callable[[], None]) -> Iterator[None]:
 
     ``clear`` takes away what moves on the terminal.
     """
-    presses = 0
+    pressed: float | None = None
 
     def on_interrupt(_number: int, _frame: FrameType | None) -> None:
-        nonlocal presses
-        presses += 1
-        if presses > 1:
-            os._exit(exits.INTERRUPTED)
+        nonlocal pressed
+        if pressed is not None:
+            if time.monotonic() - pressed > _SAME_S:
+                os._exit(exits.INTERRUPTED)
+            return
+        pressed = time.monotonic()
         clear()
         told = say(
             "Cancelling in ComfyUI what was started; Ctrl-C again leaves at once.\n",

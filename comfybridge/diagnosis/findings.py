@@ -1,5 +1,6 @@
 """What a check found."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -28,6 +29,10 @@ NAMES: dict[str, Said] = {
     "templates": ("templates", "模板"),
 }
 """The checks, in their order."""
+
+
+_ASKED = re.compile(r"[，：；](请[^。]*)$")
+"""What a Chinese sentence says to do, at its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +66,8 @@ def failed(name: str, error: ComfyError, more: Said | None = None) -> Finding:
     """An error as a finding: its first sentence says what, the others what to do; ``more`` is known beside."""
     english, _, fix = str(error).partition(". ")
     chinese, _, fix_zh = error.zh.partition("。")
+    if fix and not fix_zh and (asked := _ASKED.search(chinese)):
+        chinese, fix_zh = chinese[: asked.start()], f"{asked[1]}。"
     if more is not None:
         fix, fix_zh = f"{fix} {more[0]}".strip(), f"{fix_zh}{more[1]}"
     return Finding(

@@ -66,8 +66,8 @@ class TestOutput:
         [
             ("fox.png", ["fox-2.png", "fox.png"]),
             ("fox.jpg", ["fox-2.png", "fox.png"]),
-            ("out/", ["ComfyUI_00001_.png", "ComfyUI_00002_.png"]),
-            ("out", ["ComfyUI_00001_.png", "ComfyUI_00002_.png"]),
+            ("out/", ["SD1.5_00001_.png", "SD1.5_00002_.png"]),
+            ("out", ["SD1.5_00001_.png", "SD1.5_00002_.png"]),
             ("{template}/{seed:05d}_{n}.png", ["00007_1.png", "00007_2.png"]),
             ("{row:03d}_{width}x{height}", ["001_64x64-2.png", "001_64x64.png"]),
         ],
@@ -104,7 +104,8 @@ class TestWishes:
     def test_every_option_reaches_the_graph(self, server: Simulator) -> None:
         Path("list.txt").write_text("blood # a comment\n\n# gore\n")
         status = main([
-            "generate", "a fox", "--template", "sd15", "--size", "1:1", "--width", "128", "--steps", "3", "--cfg", "4.5",
+            "generate", "a fox", "--template", "sd15", "--size", "1:1", "--width", "128", "--steps", "3",
+            "--cfg", "4.5",
             "--sampler", "dpmpp_2m", "--scheduler", "karras", "--model", "v1-5", "--lora", "ink_sketch:0.5",
             "--lora", "film_grain", "--negative-prompt", "gore", "--seed", "11", "--format", "webp", "--no-metadata",
             "--set", "filename_prefix=mine", "--blocked-words", "list.txt", "--header", "X-Tenant: a", "--quiet",
@@ -296,11 +297,11 @@ class TestTemplates:
 
     def test_server_tells_what_it_lacks(self, server: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
         main(["templates", "--server", server.url])
-        lines = capsys.readouterr().out.splitlines()
+        lines = [line.split() for line in capsys.readouterr().out.splitlines()]
         main(["templates", "--json"])
         told: dict[str, Any] = {each["name"]: each for each in json.loads(capsys.readouterr().out)}
 
-        assert "  ✗ flux-dev               lacks flux1-dev-fp8.safetensors" in lines
+        assert ["✗", "flux-dev", "lacks", "flux1-dev-fp8.safetensors"] in lines
         assert told["flux-dev@1"]["lacks"] == ["flux1-dev-fp8.safetensors"]
         assert (told["flux-dev@1"]["can_run"], told["sd15@1"]["can_run"]) == (False, True)
 

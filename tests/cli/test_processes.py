@@ -1,5 +1,6 @@
 """The command in processes of its own: signals, terminals and pipes."""
 
+import contextlib
 import json
 import os
 import pty
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,10 +30,16 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), **more}
 
 
-def started(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+@contextlib.contextmanager
+def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
         (*COMMAND, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
-    )
+    ) as process:
+        try:
+            yield process
+            process.wait(timeout=PATIENCE_S)
+        finally:
+            process.kill()
 
 
 class TestCtrlC:
@@ -50,7 +58,7 @@ class TestCtrlC:
         assert (process.returncode, out) == (exits.INTERRUPTED, "")
         assert "Cancelling in ComfyUI what was started" in err
         assert set(re.findall(r"cancel ([0-9a-f-]{36})", err)) == underway
-        assert [entry["status"]["status_str"] for entry in comfyui.history.values()] == ["error"]
+        assert {entry["status"]["status_str"] for entry in comfyui.history.values()} == {"error"}
         assert comfyui.count("POST", "/prompt") == 3
 
     def test_twice_leaves_at_once(self, comfyui: Simulator) -> None:
@@ -64,11 +72,14 @@ class TestCtrlC:
             while "Ctrl-C again" not in process.stderr.readline():
                 continue
             pressed = time.monotonic()
-            process.send_signal(signal.SIGINT)
-            process.wait(timeout=PATIENCE_S)
+            while process.poll() is None and time.monotonic() - pressed < PATIENCE_S:
+                # The first of them come so soon that they count as the same one.
+                process.send_signal(signal.SIGINT)
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(timeout=0.1)
 
         assert process.returncode == exits.INTERRUPTED
-        assert time.monotonic() - pressed < 1.5
+        assert 0.25 < time.monotonic() - pressed < 2
         comfyui.release()
 
     def test_json_tells_what_was_cancelled(self, comfyui: Simulator) -> None:
@@ -89,11 +100,8 @@ class TestCtrlC:
         with started("generate", "a fox", *SMALL, "--server", comfyui.url, "--timeout", "0.5") as first:
             first.communicate(timeout=PATIENCE_S)
         (prompt_id,) = comfyui.running
-        asked = comfyui.count("GET", f"/history/{prompt_id}")
         with started("result", prompt_id, "--server", comfyui.url) as process:
-            comfyui.wait_for(
-                lambda server: server.count("GET", f"/history/{prompt_id}") > asked + 1, timeout=PATIENCE_S
-            )
+            comfyui.wait_for(lambda server: server.count("GET", "/queue"), timeout=PATIENCE_S)
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=PATIENCE_S)
 
