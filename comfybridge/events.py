@@ -22,6 +22,8 @@ _CONNECT_S, _LEAST_S = 5.0, 0.05
 _IDLE_S = 300.0
 _AT_ONCE = 16384
 _PROGRESS, _PROGRESS_STATE = b'{"type": "progress', b'{"type": "progress_state"'
+# Of what begins a node nothing is told, only that none is left.
+_NODE = b'{"type": "executing", "data": {"node": "'
 _PING_EVERY_S = 15.0
 _DEAF_AFTER_S = 3.0
 
@@ -41,8 +43,14 @@ class Listener:
         """Never empty: without one, ComfyUI forgets the outputs of a cached run."""
         self.wants_progress = True
         """Whether anybody is told of each step; to hear of none spares a thread's waking for each."""
+        self._heard_of_jobs = False
 
     def put(self, frame: Heard) -> None:
+        if isinstance(frame, QueueSize) and not self.wants_progress:
+            # Only whether there are any tells something of the job.
+            had_jobs, self._heard_of_jobs = self._heard_of_jobs, frame.remaining > 0
+            if had_jobs and self._heard_of_jobs:
+                return
         self._frames.put(frame)
 
     def wait(self, seconds: float) -> Heard | None:
@@ -164,7 +172,7 @@ class Events:
     def _is_idle(self, data: bytes) -> bool:
         """Whether nobody would hear anything new. progress_state repeats, for all nodes, what progress says of one."""
         if not data.startswith(_PROGRESS):
-            return False
+            return data.startswith(_NODE)
         wanted = any(listener.wants_progress for listener in list(self._listeners.values()))
         return data.startswith(_PROGRESS_STATE) or not wanted
 
