@@ -12,7 +12,7 @@ import websocket
 from comfybridge.connections import NoAnswerError, socket_to
 from comfybridge.deadline import Deadline
 from comfybridge.frames import CLOSE, PING, TEXT, BrokenFrameError, Frames
-from comfybridge.messages import Disconnected, Heard, QueueSize, read_frame
+from comfybridge.messages import Disconnected, Heard, Progress, QueueSize, read_frame
 
 logger = logging.getLogger(__name__)
 # The library logs every lost connection as an error with a traceback; we cope with it and say so ourselves.
@@ -46,12 +46,15 @@ class Listener:
         self._heard_of_jobs = False
 
     def put(self, frame: Heard) -> None:
-        if isinstance(frame, QueueSize) and not self.wants_progress:
-            # Only whether there are any tells something of the job.
-            had_jobs, self._heard_of_jobs = self._heard_of_jobs, frame.remaining > 0
-            if had_jobs and self._heard_of_jobs:
-                return
-        self._frames.put(frame)
+        if self.wants_progress or not self._is_progress(frame):
+            self._frames.put(frame)
+
+    def _is_progress(self, frame: Heard) -> bool:
+        """Whether a frame says nothing of the job's end. Of a queue that is whether there are any jobs."""
+        if not isinstance(frame, QueueSize):
+            return isinstance(frame, Progress)
+        had_jobs, self._heard_of_jobs = self._heard_of_jobs, frame.remaining > 0
+        return had_jobs and frame.remaining > 0
 
     def wait(self, seconds: float) -> Heard | None:
         """The next frame, or ``None`` when none came within so many seconds."""
