@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import conversion, counting, crowd, floor, memory, plugins, starts, timing
+from bench import batches, conversion, counting, crowd, floor, memory, plugins, starts, timing
 from bench.counting import Counting, Counts
 from bench.plugins import Case
 from bench.samples import median
@@ -61,6 +61,7 @@ class Run:
         for size, rounds in _CROWDS.items():
             with Server(0.0) as server:
                 yield self._crowd(case, server.url, size, rounds)
+        yield batches.measure()
 
     def on(self, base_url: str) -> Iterator[Section]:
         """Measure on a server of somebody's: fewer pictures, the smallest, and nothing is queued in others' names.

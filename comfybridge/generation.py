@@ -1,6 +1,7 @@
 """From a caller's wishes to pictures: choose a server and a template, then let ``jobs`` submit, wait and fetch."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -20,10 +21,11 @@ from comfybridge.fallback import Drawn, Picture
 from comfybridge.filling import Filled, Inputs
 from comfybridge.idempotency import MOST_ATTEMPTS, Key
 from comfybridge.jobs import Job, OutputFile
-from comfybridge.library import Named, Source
+from comfybridge.library import Again, Named, Source
 from comfybridge.messages import Interrupted, NodeFailed
 from comfybridge.pictures import AS_SAVED, Form
 from comfybridge.pool import Pool
+from comfybridge.template import Template
 from comfybridge.tries import SecondTries
 from comfybridge.watch import Event
 from comfybridge.workflow import Definitions
@@ -158,7 +160,7 @@ def submit(
             source, inputs, pool, deadline, extra_data, listening, lambda _run, _runs: (None, {}), most_pixels, reword
         )
     with _alone(key, deadline):
-        joined, attempt = _joined(key, pool, deadline)
+        joined, attempt = (None, 0) if key.is_new else _joined(key, pool, deadline)
         if joined is not None:
             return joined
 
@@ -277,11 +279,10 @@ def prepare(
     has_key = bool(extra_data.get(COMFY_ORG_KEY))
     for refresh in (False, True):
         try:
-            chosen, inputs_for_it, definitions = choosing.choose(client, source, inputs, deadline, refresh=refresh)
-            filled = filling.fill(chosen, inputs_for_it, definitions)
+            filled, definitions = _filled(client, source, inputs, deadline, refresh=refresh)
             problems = choosing.problems(filled[0], definitions, has_key=has_key)
             if problems:
-                raise jobs.rejected(chosen, problems)
+                raise jobs.rejected(filled[0].template, problems)
         except (InvalidInput, Rejected):
             # The lists of models are cached; one that was installed a moment ago is found on the second look.
             if refresh:
@@ -292,6 +293,18 @@ def prepare(
                 filled = enhancing.fill(chosen, inputs_for_it, definitions, reword, most_pixels)
             return filled, definitions
     raise AssertionError  # the loop returns or raises
+
+
+def _filled(
+    client: Client, source: Source, inputs: Inputs, deadline: Deadline, *, refresh: bool
+) -> tuple[tuple[Filled, ...], Definitions]:
+    if not isinstance(source, Again):
+        chosen, inputs_for_it, definitions = choosing.choose(client, source, inputs, deadline, refresh=refresh)
+        return filling.fill(chosen, inputs_for_it, definitions), definitions
+    template = Template(name=source.name, prompt=source.saved, is_users=True)
+    definitions = client.definitions(template.class_types(), deadline, refresh=refresh)
+    # Under its first name ComfyUI would answer from its cache, with a file that may be gone.
+    return (dataclasses.replace(filling.as_is(template), saves_anew=True),), definitions
 
 
 def _queue(

@@ -47,7 +47,15 @@ class Pasted:
     name: str = "workflow"
 
 
-Source: TypeAlias = Named | Pasted
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The graph of an earlier job, to be sent once more as it stands."""
+
+    saved: Prompt
+    name: str = "workflow"
+
+
+Source: TypeAlias = Named | Pasted | Again
 
 
 @functools.cache

@@ -244,7 +244,7 @@ def _check_node(graph: Graph, node_id: str, *, has_key: bool) -> Iterator[Proble
     required = declared.get("required") if isinstance(declared, Mapping) else None
     for name in required or ():
         # Some inputs are there only as parts, images.image0 and so on.
-        is_given = any(given == name or given.startswith(f"{name}.") for given in inputs)
+        is_given = name in inputs or any(given.startswith(f"{name}.") for given in inputs)
         if not is_given and _must_be_given(input_spec(definition, name)):
             yield _problem(
                 graph,

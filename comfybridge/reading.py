@@ -57,7 +57,7 @@ UNTYPED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
 _SQUARE = (1, 1)
-_PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
+_PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)\s*(!?)", re.IGNORECASE)
 _LORA = re.compile(r"<lora:([^<>]*)>", re.IGNORECASE)
 
 
@@ -120,14 +120,18 @@ def seed(values: Mapping[str, Any]) -> int | None:
 
 
 def size(values: Mapping[str, Any]) -> dict[str, Any]:
-    """``width`` and ``height`` in pixels, the ``aspect`` for what is missing of them, or an ``exact`` size."""
+    """``width`` and ``height`` in pixels, the ``aspect`` for what is missing of them, or an ``exact`` size.
+
+    ``800x600!`` is exact, ``800x600`` what the model's grid makes of it.
+    """
     width, height = whole(values, "width", SIDE_LIMITS), whole(values, "height", SIDE_LIMITS)
     if width is not None and height is not None:
         return {"width": width, "height": height}
     # Models like to write pixels where an aspect ratio is asked for; what they mean is plain.
     if pixels := _PIXELS.fullmatch(text(values, "size").strip()):
         typed = {"width": pixels[1], "height": pixels[2]}
-        return {side: whole(typed, side, SIDE_LIMITS) for side in typed}
+        sides = {side: whole(typed, side, SIDE_LIMITS) for side in typed}
+        return {"exact": tuple(sides.values())} if pixels[3] else sides
     wanted = choice(values, "size", (*SIZES, *PLATFORM_SIZES, AUTO_SIZE, CUSTOM), default=AUTO_SIZE)
     if wanted == CUSTOM:
         raise InvalidInput(

@@ -21,6 +21,8 @@ from comfybridge.api.variations import varied
 from comfybridge.api.wishes import Wish, Wishes
 from comfybridge.deadline import Deadline
 from comfybridge.filling import Inputs
+from comfybridge.fingerprint import as_submitted
+from comfybridge.library import Again
 from comfybridge.parameters import Limits
 from comfybridge.pool import Pool
 from comfybridge.preflight import Problem
@@ -104,20 +106,26 @@ class Comfy:
         return job
 
     def map(
-        self, rows: Iterable[str | Mapping[str, Any]], *, jobs: int = 4, on_event: Tell | None = None
+        self,
+        rows: Iterable[str | Mapping[str, Any]],
+        *,
+        jobs: int = 4,
+        on_event: Tell | None = None,
+        keys_are_new: bool = False,
     ) -> Generator[Done[Any], None, None]:
         """Make many, ``jobs`` at once for each server, and give each as it finishes.
 
         rows: prompts, or mappings of ``generate``'s keywords, or of ``run``'s with a ``workflow``; read as they are
             needed, so that there may be any number.
         on_event: is told how it goes, with ``Event.row``, in threads of ours.
+        keys_are_new: nothing was ever submitted under the rows' keys, so that no server is asked for it.
 
         A row that fails has an ``error`` and stops no other. To close the iterator early cancels what is on its way.
         """
 
         def make(index: int, row: str | Mapping[str, Any], underway: Underway) -> Result:
             wish = self._wish({"prompt": row} if isinstance(row, str) else row)
-            return self._made(wish, _of_row(on_event, index), underway)
+            return self._made(dataclasses.replace(wish, is_new=keys_are_new), _of_row(on_event, index), underway)
 
         return self._each(rows, make, jobs)
 
@@ -139,6 +147,17 @@ class Comfy:
             ComfyError: one of its subclasses, for every end but success.
         """
         return self._made(self._wish({**values, "workflow": workflow, "files": files, "timeout": timeout}), on_event)
+
+    def again(
+        self, graph: Prompt, *, name: str = "workflow", timeout: float | None = None, on_event: Tell | None = None
+    ) -> Result:
+        """Send the graph of an earlier job once more, as ``Result.prompts`` or the metadata of its picture has it.
+
+        Raises:
+            ComfyError: one of its subclasses, for every end but success; Rejected where the server has changed since.
+        """
+        source = Again(as_submitted(graph), name)
+        return self._made(Wish(source=source, inputs=Inputs(), timeout_s=timeout or self._timeout_s), on_event)
 
     def variations(
         self, prompt: str, of: int | Sequence[str | Mapping[str, Any]], *, on_event: Tell | None = None, **same: Any
@@ -234,7 +253,7 @@ class Comfy:
     def _made(self, wish: Wish, tell: Tell | None, underway: Underway | None = None) -> Result:
         underway = underway or Underway()
         underway.check()
-        job = self._submitted(wish, tell)
+        job = self._submitted(wish, tell, is_unseen=tell is None)
         underway.add(job)
         try:
             job.follow()
@@ -246,11 +265,11 @@ class Comfy:
             underway.remove(job)
         return job.wait()
 
-    def _submitted(self, wish: Wish, tell: Tell | None) -> Job:
+    def _submitted(self, wish: Wish, tell: Tell | None, *, is_unseen: bool = False) -> Job:
         deadline = Deadline(wish.timeout_s)
         files = given.files(wish.images, wish.masks, self._pool, deadline)
         inputs = dataclasses.replace(wish.inputs, files=files)
-        key = idempotency.key(None, None, wish.key, wish.source, inputs) if wish.key else None
+        key = idempotency.key(None, None, wish.key, wish.source, inputs, is_new=wish.is_new) if wish.key else None
         with contextlib.ExitStack() as opened:
             submitted = generation.submit(
                 wish.source,
@@ -263,6 +282,8 @@ class Comfy:
                 most_pixels=self._max_pixels,
             )
             listening = opened.pop_all()
+        for each in submitted:
+            each.listener.wants_progress = not is_unseen
         tries = generation.second_tries(
             wish.source,
             inputs,

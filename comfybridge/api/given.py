@@ -12,7 +12,7 @@ from comfybridge.convert import read_saved
 from comfybridge.deadline import Deadline
 from comfybridge.downloads import download
 from comfybridge.errors import InvalidInput
-from comfybridge.library import Named, Pasted, Source
+from comfybridge.library import Named, Pasted
 from comfybridge.loading import loadable
 from comfybridge.media import InputFile
 from comfybridge.pool import Pool
@@ -75,7 +75,7 @@ def _files(name: str, given: Given, pool: Pool, deadline: Deadline) -> Iterator[
             )
 
 
-def source(workflow: Workflow, others: tuple[Template, ...]) -> Source:
+def source(workflow: Workflow, others: tuple[Template, ...]) -> Named | Pasted:
     """What to run; a name is looked up on the server if it is no file and no template.
 
     Raises:

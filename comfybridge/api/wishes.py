@@ -56,13 +56,14 @@ _SIZES = {"text2image": "1:1", "text2video": "16:9"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """One call; its files are still as they were given."""
+    """One call; its files are still as they were given. Nothing was submitted yet under a key that ``is_new``."""
 
     source: Source
     inputs: Inputs
     form: Form = AS_SAVED
     timeout_s: float
     key: str = ""
+    is_new: bool = False
     images: tuple[Given, ...] = ()
     masks: tuple[Given, ...] = ()
 

@@ -17,8 +17,13 @@ from comfybridge.cli.language import say
 COMMANDS = {
     "generate": ("making", "make pictures from a prompt", "由提示词生成图片"),
     "variations": ("variations", "make several variations of one picture", "生成同一图片的多个变体"),
+    "batch": ("batch", "make a picture for each row of a table", "按表格逐行生成图片"),
+    "product": ("sets", "make product pictures for shops", "生成商品图"),
+    "social": ("sets", "make pictures for social media", "生成社交媒体配图"),
+    "design": ("sets", "make background, icons and decoration from a brief", "由简报生成背景、图标和装饰图"),
     "run": ("run", "run any workflow", "运行任意工作流"),
     "result": ("earlier", "fetch the files of an earlier job", "取回之前任务的文件"),
+    "reproduce": ("reproduce", "make a picture once more, from what is written in it", "按图片中的信息重新生成"),
     "cancel": ("earlier", "stop a job", "取消任务"),
     "templates": ("templates", "list the templates, and what each needs", "列出模板及所需模型"),
     "doctor": ("doctor", "tell what is wrong between here and a server", "检查与服务器之间的问题"),

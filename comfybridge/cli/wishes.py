@@ -37,9 +37,11 @@ _PLAIN = {
 }
 
 
-def add_wishes(parser: argparse.ArgumentParser) -> None:
+def add_wishes(parser: argparse.ArgumentParser, *, has_key: bool = True) -> None:
     group = parser.add_argument_group(say("the picture", "图片"))
     for name, (metavar, english, chinese) in _PLAIN.items():
+        if name == "key" and not has_key:
+            continue
         group.add_argument(f"--{name.replace('_', '-')}", metavar=metavar, help=say(english, chinese) or None)
     group.add_argument(
         "--lora",
@@ -80,7 +82,7 @@ def read_wishes(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         InvalidInput: a ``--set`` without a name.
     """
-    typed = {name: getattr(options, name) for name in _PLAIN}
+    typed = {name: getattr(options, name, None) for name in _PLAIN}
     typed |= {
         "loras": ", ".join(options.lora or ()),
         "images": options.image,
