@@ -279,7 +279,7 @@ def prepare(
     has_key = bool(extra_data.get(COMFY_ORG_KEY))
     for refresh in (False, True):
         try:
-            filled, definitions = _filled(client, source, inputs, deadline, refresh=refresh)
+            filled, chosen, definitions = _filled(client, source, inputs, deadline, refresh=refresh)
             problems = choosing.problems(filled[0], definitions, has_key=has_key)
             if problems:
                 raise jobs.rejected(filled[0].template, problems)
@@ -289,22 +289,23 @@ def prepare(
                 raise
         else:
             ceiling.check(filled, most_pixels)
-            if reword is not None:
-                filled = enhancing.fill(chosen, inputs_for_it, definitions, reword, most_pixels)
+            if reword is not None and chosen is not None:
+                filled = enhancing.fill(*chosen, definitions, reword, most_pixels)
             return filled, definitions
     raise AssertionError  # the loop returns or raises
 
 
 def _filled(
     client: Client, source: Source, inputs: Inputs, deadline: Deadline, *, refresh: bool
-) -> tuple[tuple[Filled, ...], Definitions]:
+) -> tuple[tuple[Filled, ...], tuple[Template, Inputs] | None, Definitions]:
+    """The graphs, and what they were filled from; ``None`` for one that is run again as it was."""
     if not isinstance(source, Again):
         chosen, inputs_for_it, definitions = choosing.choose(client, source, inputs, deadline, refresh=refresh)
-        return filling.fill(chosen, inputs_for_it, definitions), definitions
+        return filling.fill(chosen, inputs_for_it, definitions), (chosen, inputs_for_it), definitions
     template = Template(name=source.name, prompt=source.saved, is_users=True)
     definitions = client.definitions(template.class_types(), deadline, refresh=refresh)
     # Under its first name ComfyUI would answer from its cache, with a file that may be gone.
-    return (dataclasses.replace(filling.as_is(template), saves_anew=True),), definitions
+    return (dataclasses.replace(filling.as_is(template), saves_anew=True),), None, definitions
 
 
 def _queue(
