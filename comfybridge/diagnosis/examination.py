@@ -74,7 +74,7 @@ def _examined(
                 return
     client = Client(server.base_url, dict(server.headers), query=server.query, verify_tls=server.verify_tls)
     with contextlib.closing(client):
-        yield from _of_comfyui(server, client, others, writes=writes)
+        yield from _of_comfyui(server, client, others, patience_s, writes=writes)
 
 
 def _transport(server: Server, base_url: str) -> Transport:
@@ -134,11 +134,13 @@ def _elsewhere(server: Server, patience_s: float) -> Said:
     return (f"There is a ComfyUI at {root}: leave out the path.", f"{root} 是 ComfyUI：请去掉路径。")
 
 
-def _of_comfyui(server: Server, client: Client, others: Sequence[Template], *, writes: bool) -> Iterator[Finding]:
+def _of_comfyui(
+    server: Server, client: Client, others: Sequence[Template], patience_s: float, *, writes: bool
+) -> Iterator[Finding]:
     """What is to be known of a ComfyUI that answers; each by itself."""
     checks: dict[str, Callable[[], Finding]] = {
         "version": lambda: _version(client),
-        "websocket": lambda: _websocket(server),
+        "websocket": lambda: _websocket(server, patience_s),
         "device": lambda: _device(client),
         "queue": lambda: _queue(client),
         "disk": lambda: _disk(client) if writes else _not_written(),
@@ -159,7 +161,7 @@ def _version(client: Client) -> Finding:
     return ok("version", *_both(version))
 
 
-def _websocket(server: Server) -> Finding:
+def _websocket(server: Server, patience_s: float) -> Finding:
     slower: Said = (
         "Jobs still work, by asking again and again; progress is not shown. Let the proxy pass Upgrade and Connection.",
         "任务仍可通过轮询完成，但看不到进度。请让代理放行 Upgrade 和 Connection 请求头。",
@@ -167,7 +169,7 @@ def _websocket(server: Server) -> Finding:
     headers = dict(server.headers)
     try:
         events = Events(
-            server.base_url, headers, Deadline(PATIENCE_S), query=server.query, verify_tls=server.verify_tls
+            server.base_url, headers, Deadline(patience_s), query=server.query, verify_tls=server.verify_tls
         )
     except NoSocketError as exc:
         said = (f"There is no WebSocket: {exc}.", f"无法建立 WebSocket：{exc}。")
@@ -176,7 +178,7 @@ def _websocket(server: Server) -> Finding:
         return warn("websocket", said, slower)
     try:
         # ComfyUI greets everybody at once.
-        wait_until = time.monotonic() + _GREETING_S
+        wait_until = time.monotonic() + min(_GREETING_S, patience_s)
         while not events.last_frame and events.is_open and time.monotonic() < wait_until:
             time.sleep(0.02)
         if not events.last_frame:
