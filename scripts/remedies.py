@@ -108,7 +108,7 @@ REMEDIES: dict[str, tuple[str, str]] = {
         "请更新插件：旧安装包没有申请语言模型权限。",
     ),
     "The prompt was used as written: *model* could not be asked": (
-        "Compare the name in `enhance_with` with Dify's settings, and try the model there; the log of Dify's API has its error.",
+        "Compare its name in `enhance_with` with Dify's settings, try it there; the log of Dify's API has its error.",
         "请核对 `enhance_with` 中的名称，并在 Dify 设置中测试该模型；其报错见 Dify API 的日志。",
     ),
     "Dify gave no address": ("Set `FILES_URL` in Dify's `.env`.", "请在 Dify 的 `.env` 中设置 `FILES_URL`。"),
