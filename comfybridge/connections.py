@@ -88,6 +88,22 @@ def connections(proxy: str, *, is_patient: bool = False, verify_tls: bool = True
     return _punctual(manager, is_patient=is_patient)
 
 
+def below(through: Connections, base_url: str) -> tuple[Connections | ConnectionsToOne, str]:
+    """What to ask for anything below an address, and how its URLs begin there.
+
+    Without a proxy that is the server itself, found once: to find it for each request takes a while.
+
+    Raises:
+        NoAnswerError: it is no address.
+    """
+    if through.proxy is not None:
+        return through, base_url
+    try:
+        return through.connection_from_url(base_url), urllib3.util.parse_url(base_url).path or ""
+    except faults.HTTPError as exc:
+        raise NoAnswerError(_fault(exc)) from exc
+
+
 def connection_to(address: str, scheme: str, host: str, port: int) -> ConnectionsToOne:
     """A connection to this very IP address, whose certificate must be the host's."""
     address = f"[{address}]" if ":" in address else address

@@ -21,9 +21,16 @@ logging.getLogger("websocket").setLevel(logging.CRITICAL)
 _CONNECT_S, _LEAST_S = 5.0, 0.05
 _IDLE_S = 300.0
 _AT_ONCE = 16384
-_PROGRESS, _PROGRESS_STATE = b'{"type": "progress', b'{"type": "progress_state"'
-# Of what begins a node nothing is told, only that none is left.
-_NODE = b'{"type": "executing", "data": {"node": "'
+_PROGRESS = b'{"type": "progress"'
+# How frames begin that tell nobody anything. progress_state repeats, for all nodes, what progress says of one; of what
+# begins or ends a node nothing is told, only that none is left, which is also the end of a success.
+_NO_NEWS = (
+    b'{"type": "progress_state"',
+    b'{"type": "executing", "data": {"node": "',
+    b'{"type": "executed"',
+    b'{"type": "execution_cached"',
+    b'{"type": "execution_success"',
+)
 _PING_EVERY_S = 15.0
 _DEAF_AFTER_S = 3.0
 
@@ -173,11 +180,13 @@ class Events:
                     self._hand_on(data)
 
     def _is_idle(self, data: bytes) -> bool:
-        """Whether nobody would hear anything new. progress_state repeats, for all nodes, what progress says of one."""
-        if not data.startswith(_PROGRESS):
-            return data.startswith(_NODE)
-        wanted = any(listener.wants_progress for listener in list(self._listeners.values()))
-        return data.startswith(_PROGRESS_STATE) or not wanted
+        """Whether nobody would hear anything new."""
+        if data.startswith(_NO_NEWS):
+            return True
+        return data.startswith(_PROGRESS) and not any(
+            listener.wants_progress and prompt_id.encode() in data
+            for prompt_id, listener in list(self._listeners.items())
+        )
 
     def _hand_on(self, data: bytes) -> None:
         frame = read_frame(data)

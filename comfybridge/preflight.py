@@ -103,15 +103,16 @@ class Repaired:
 
 def options(definitions: Definitions, class_type: str, name: str) -> list[str] | None:
     """The values a COMBO input takes on this server, in either encoding; ``None`` when it is no COMBO or unknown."""
-    spec = input_spec(definitions.get(class_type, {}), name)
-    if not spec:
-        return None
-    if isinstance(spec[0], list):
-        return [str(option) for option in spec[0]]
-    listed = spec_options(spec).get("options")
-    if spec[0] == "COMBO" and isinstance(listed, list):
-        return [str(option) for option in listed]
-    return None
+    listed = _listed(input_spec(definitions.get(class_type, {}), name))
+    return None if listed is None else [str(option) for option in listed]
+
+
+def _listed(spec: list[Any]) -> list[Any] | None:
+    """The values of a COMBO as the server has them, numbers too."""
+    if spec and isinstance(spec[0], list):
+        return spec[0]
+    listed = spec_options(spec).get("options") if spec and spec[0] == "COMBO" else None
+    return listed if isinstance(listed, list) else None
 
 
 def is_elsewhere(file: str) -> bool:
@@ -157,8 +158,10 @@ def repair(prompt: Prompt, definitions: Definitions) -> Repaired:
     notes: list[tuple[str, str]] = []
     for node_id in prompt:
         for name, value in graph.inputs(node_id).items():
+            if not isinstance(value, str) or not MODEL_FILE.search(value):
+                continue
             names = options(definitions, graph.class_type(node_id), name)
-            if names is None or not isinstance(value, str) or value in names or not MODEL_FILE.search(value):
+            if names is None or value in names:
                 continue
             same = same_file(value, names)
             if same is not None:
@@ -277,14 +280,16 @@ def _must_be_given(spec: list[Any]) -> bool:
 
 
 def _check_value(graph: Graph, node_id: str, name: str, value: Any) -> Iterator[Problem]:
-    names = options(graph.definitions, graph.class_type(node_id), name)
     spec = input_spec(graph.definition(node_id), name)
-    limits = spec_options(spec)
-    if names is not None:
-        upload = next((words for flag, words in _UPLOADS.items() if limits.get(flag)), None)
+    limits, listed = spec_options(spec), _listed(spec)
+    if listed is not None:
         # A list as value is an array-valued widget; ComfyUI compares each of its elements itself.
-        if isinstance(value, list) or str(value) in names:
+        if isinstance(value, list) or (isinstance(value, str) and value in listed):
             return
+        names = [str(option) for option in listed]
+        if str(value) in names:
+            return
+        upload = next((words for flag, words in _UPLOADS.items() if limits.get(flag)), None)
         if upload is not None:
             if not is_elsewhere(str(value)):
                 yield _no_file(graph, node_id, name, str(value), *upload)

@@ -106,7 +106,7 @@ class Template:
         """The traced roles, with the sidecar's ``bindings`` instead of the traced ones."""
         # What the definitions tell a trace of a template's nodes hangs on which of them the server has.
         outputs = workflow.output_nodes(self.prompt, definitions)
-        known = (*outputs, *sorted(self.class_types() & set(definitions)))
+        known = (*outputs, *sorted(self.class_types() & definitions.keys()))
         if known not in self._roles:
             traced = workflow.trace(self.prompt, definitions)
             self._roles[known] = bind(traced, self.bindings)

@@ -8,9 +8,11 @@ from comfybridge.addresses import moved
 from comfybridge.advice import Fault
 from comfybridge.connections import (
     Connections,
+    ConnectionsToOne,
     NoAnswerError,
     TooLargeError,
     answer,
+    below,
     connections,
     multipart,
     proxy_for,
@@ -63,8 +65,10 @@ class Transport:
         self._verify_tls = verify_tls
         self._is_patient = is_patient
         self._pools: dict[str, Connections] = {}
+        self._found: dict[str, tuple[Connections | ConnectionsToOne, str]] = {}
 
     def close(self) -> None:
+        self._found.clear()
         for pool in list(self._pools.values()):
             pool.clear()
 
@@ -94,8 +98,9 @@ class Transport:
         def once(base_url: str, slash: str) -> Answer:
             route, _, query = path.partition("?")
             query = "&".join(filter(None, (query, self._query)))
-            url = f"{base_url}{route}{slash}{query and '?'}{query}"
-            with answer(self._pool(base_url), method, url, deadline, headers=headers, data=data) as response:
+            through, root = self._below(base_url)
+            url = f"{root}{route}{slash}{query and '?'}{query}"
+            with answer(through, method, url, deadline, headers=headers, data=data) as response:
                 body = whole(response, LARGEST_ANSWER if largest is None else largest, beginning=beginning)
                 return Answer(response.status, body, response.headers.get("Location", ""))
 
@@ -118,6 +123,12 @@ class Transport:
             base_url, slash = target
             # From now on everything goes there: a POST is not redirected by all statuses, a WebSocket by none.
             self.base_url = base_url
+        return found
+
+    def _below(self, base_url: str) -> tuple[Connections | ConnectionsToOne, str]:
+        found = self._found.get(base_url)
+        if found is None:
+            found = self._found[base_url] = below(self._pool(base_url), base_url)
         return found
 
     def _pool(self, base_url: str) -> Connections:

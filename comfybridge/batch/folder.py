@@ -46,8 +46,12 @@ class Folder:
                 return name, digest
             copy += 1
         self._copies[first] = copy + 1
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part.replace(target)
+        try:
+            part.replace(target)
+        except FileNotFoundError:
+            # The first file in its folder.
+            target.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(target)
         return name, digest
 
     def has(self, files: Iterable[Mapping[str, Any]]) -> bool:
