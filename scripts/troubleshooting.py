@@ -14,7 +14,7 @@ from scripts.sentences import Pair, pairs
 ROOT = Path(__file__).parents[1]
 PAGES = {"en": ROOT / "docs" / "troubleshooting.md", "zh": ROOT / "docs" / "zh" / "troubleshooting.md"}
 #: What no Dify user meets.
-OTHER_FRONTS = ("__main__", "cli", "demo", "inspection", "service", "simulator")
+OTHER_FRONTS = ("__main__", "api", "batch", "cli", "demo", "diagnosis", "inspection", "service", "simulator")
 
 
 @dataclass(frozen=True, slots=True)
