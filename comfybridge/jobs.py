@@ -175,6 +175,18 @@ def follow(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
 
 
 def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
+    entry = read_history((yield from entry_of(job, deadline)))
+    if isinstance(entry, Succeeded):
+        return _outputs(entry)
+    raise _error(job, entry)
+
+
+def entry_of(job: Job, deadline: Deadline) -> Generator[Event, None, Mapping[str, Any]]:
+    """Wait for the end of one job and return what the history says of it, word for word.
+
+    Raises:
+        TimedOut, Lost, Cancelled, Failed: there will be no such entry, or none in time.
+    """
     watch = Watch(looked=time.monotonic())
     is_known_to_run = job.is_running
     while True:
@@ -202,21 +214,19 @@ def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
             # No verdict on the job, but an answer that nobody can use: the job would go on for no one.
             cancel([job])
             raise
-        if isinstance(found, Succeeded):
-            return _outputs(found)
-        if isinstance(found, (NodeFailed, Interrupted)):
-            raise _error(job, found)
+        if not isinstance(found, bool):
+            return found
         if watch.is_nowhere(known=found):
             raise _vanished(job.listener, has_started=watch.has_started)
 
 
-def _look(job: Job, deadline: Deadline, *, history_first: bool) -> Succeeded | NodeFailed | Interrupted | bool:
-    """The history's verdict; True while the job waits or runs, False when the server knows nothing of it."""
+def _look(job: Job, deadline: Deadline, *, history_first: bool) -> Mapping[str, Any] | bool:
+    """The history's entry; True while the job waits or runs, False when the server knows nothing of it."""
     if not history_first and job.client.is_queued(job.prompt_id, deadline):
         return True
     entry = job.client.history(job.prompt_id, deadline)
     if entry is not None:
-        return read_history(entry)
+        return entry
     return history_first and job.client.is_queued(job.prompt_id, deadline)
 
 
