@@ -1,10 +1,12 @@
 """ComfyUI's WebSocket: it only wakes whoever waits for a prompt; the history decides."""
 
+import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
+from typing import TypeAlias
 from uuid import uuid4
 
 import websocket
@@ -21,6 +23,10 @@ _CONNECT_S, _LEAST_S = 5.0, 0.05
 _IDLE_S = 300.0
 _PING_EVERY_S = 15.0
 _DEAF_AFTER_S = 3.0
+
+
+Tap: TypeAlias = Callable[[bytes, bool], None]
+"""Called with every frame as it came, and whether it is binary, on the thread that reads them: it has to be quick."""
 
 
 class NoSocketError(Exception):
@@ -75,8 +81,16 @@ class Events:
     """
 
     def __init__(
-        self, base_url: str, headers: Mapping[str, str], deadline: Deadline, *, query: str = "", verify_tls: bool = True
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        deadline: Deadline,
+        *,
+        query: str = "",
+        verify_tls: bool = True,
+        tap: Tap | None = None,
     ) -> None:
+        self._tap = tap
         # A fresh client_id for every connection: when an old connection with the same id ends, ComfyUI's server.py
         # forgets the newcomer too.
         self.client_id = uuid4().hex
@@ -100,6 +114,10 @@ class Events:
                 skip_utf8_validation=True,
                 enable_multithread=True,
             )
+            if tap is not None:
+                # Then previews say whose they are.
+                flags = {"type": "feature_flags", "data": {"supports_preview_metadata": True}}
+                self._socket.send(json.dumps(flags))
         except NoAnswerError as exc:
             raise NoSocketError(exc.fault.name) from exc
         except (websocket.WebSocketException, OSError, ValueError) as exc:
@@ -148,6 +166,8 @@ class Events:
             self.last_frame = time.monotonic()
             if opcode == websocket.ABNF.OPCODE_CLOSE:
                 return
+            if self._tap is not None and opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
+                self._tap(data, opcode == websocket.ABNF.OPCODE_BINARY)
             # Binary frames are previews. progress_state repeats, for all nodes, what progress says of one.
             if opcode == websocket.ABNF.OPCODE_TEXT and not data.startswith(b'{"type": "progress_state"'):
                 self._hand_on(data)

@@ -178,7 +178,7 @@ def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
     entry = read_history((yield from entry_of(job, deadline)))
     if isinstance(entry, Succeeded):
         return _outputs(entry)
-    raise _error(job, entry)
+    raise error_of(job, entry)
 
 
 def entry_of(job: Job, deadline: Deadline) -> Generator[Event, None, Mapping[str, Any]]:
@@ -252,7 +252,7 @@ def fetch(
         Unavailable: the server does not answer any more.
         TooLargeError: it has more than ``largest`` bytes; the error has the ``beginning``.
     """
-    data = _patiently(job, deadline, lambda: job.client.view(output, deadline, largest=largest, beginning=beginning))
+    data = patiently(job, deadline, lambda: job.client.view(output, deadline, largest=largest, beginning=beginning))
     media = output_type(data, output.filename)
     if media is None:
         raise Failed(
@@ -270,7 +270,7 @@ def preview(job: Job, output: Output, deadline: Deadline, wanted: str, *, larges
     Raises:
         TimedOut, Unavailable, TooLargeError: as ``fetch``.
     """
-    data = _patiently(job, deadline, lambda: job.client.preview(output, wanted, deadline, largest=largest))
+    data = patiently(job, deadline, lambda: job.client.preview(output, wanted, deadline, largest=largest))
     media = media_type(data) if data is not None else None
     if data is None or media is None or media.mime != f"image/{wanted.partition(';')[0]}":
         return None
@@ -283,8 +283,12 @@ def _file(job: Job, output: Output, media: MediaType, data: bytes, preview: str 
     return OutputFile(job, output, stem + media.extension, media.mime, data, view_query(output, preview))
 
 
-def _patiently(job: Job, deadline: Deadline, ask: Callable[[], Asked]) -> Asked:
-    """Ask for a file, more than once where the server does not answer."""
+def patiently(job: Job, deadline: Deadline, ask: Callable[[], Asked]) -> Asked:
+    """Ask for a file, more than once where the server does not answer.
+
+    Raises:
+        TimedOut, Unavailable, or what ``ask`` raises.
+    """
     attempt, back_by = 1, time.monotonic() + _AWAY_S
     while True:
         try:
@@ -318,7 +322,8 @@ def _take_back(client: Client, prompt_id: str, deadline: Deadline) -> None:
         logger.warning("prompt %s could not be cancelled: %s", prompt_id, exc)
 
 
-def _error(job: Job, entry: NodeFailed | Interrupted) -> ComfyError:
+def error_of(job: Job, entry: NodeFailed | Interrupted) -> ComfyError:
+    """What a history entry says, as something to tell the caller."""
     if isinstance(entry, Interrupted):
         return Cancelled("Somebody interrupted the job in ComfyUI while it ran.", "任务在运行时被人在 ComfyUI 中中断。")
     where = workflow.title(job.filled.prompt, entry.node_id)
@@ -328,7 +333,7 @@ def _error(job: Job, entry: NodeFailed | Interrupted) -> ComfyError:
         f"Node {entry.node_id} ({where}) failed: {cause}",
         f"节点 {entry.node_id}（{where}）失败：{cause}",
     )
-    if _is_out_of_memory(entry):
+    if is_out_of_memory(entry):
         return OutOfMemory(
             f"{english}. The GPU has too little memory: use a smaller size, a lower count or a smaller model.",
             f"{chinese}。显存不足：请减小尺寸、数量，或使用更小的模型。",
@@ -336,7 +341,7 @@ def _error(job: Job, entry: NodeFailed | Interrupted) -> ComfyError:
     return NodeError(english, chinese, node_id=entry.node_id)
 
 
-def _is_out_of_memory(entry: NodeFailed) -> bool:
+def is_out_of_memory(entry: NodeFailed) -> bool:
     text = f"{entry.exception_type} {entry.exception_message}".lower()
     return any(sign in text for sign in ("outofmemory", "out of memory", "allocation on device"))
 

