@@ -2,11 +2,11 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from comfybridge.declared import Definition, Input, parse
-from comfybridge.graph import InputRef, Prompt, input_spec, spec_options
+from comfybridge.graph import Graph, InputRef, Prompt, input_spec, spec_options
 from comfybridge.nearest import MODEL_FILE
 
 Classes = Mapping[str, Mapping[str, Any]]
@@ -42,12 +42,7 @@ def with_uploads(info: Mapping[str, Any], names: Mapping[str, list[str]]) -> dic
 
 def upload_inputs(prompt: Prompt, classes: Classes) -> dict[InputRef, str]:
     """The inputs of a graph that name a file of the caller's, and the names."""
-    return {
-        InputRef(node_id, name): value
-        for node_id, node in prompt.items()
-        for name, value in node["inputs"].items()
-        if isinstance(value, str) and _flag(classes.get(node["class_type"], {}), name)
-    }
+    return {ref: value for ref, class_type, value in _texts(prompt) if _flag(classes.get(class_type, {}), ref.input)}
 
 
 def united(catalogues: Iterable[Classes]) -> dict[str, dict[str, Any]]:
@@ -63,12 +58,21 @@ def united(catalogues: Iterable[Classes]) -> dict[str, dict[str, Any]]:
 def needs(prompt: Prompt, classes: Classes) -> Needs:
     """The classes and the model files without which a server cannot run the graph."""
     models = {
-        (node["class_type"], name, value)
-        for node in prompt.values()
-        for name, value in node["inputs"].items()
-        if isinstance(value, str) and MODEL_FILE.search(value) and value in options(classes, node["class_type"], name)
+        (class_type, ref.input, value)
+        for ref, class_type, value in _texts(prompt)
+        if MODEL_FILE.search(value) and value in options(classes, class_type, ref.input)
     }
-    return {"classes": sorted({node["class_type"] for node in prompt.values()}), "models": sorted(map(list, models))}
+    class_types = {str(node.get("class_type")) for node in prompt.values() if isinstance(node, dict)}
+    return {"classes": sorted(class_types), "models": sorted(map(list, models))}
+
+
+def _texts(prompt: Prompt) -> Iterator[tuple[InputRef, str, str]]:
+    """The inputs that are texts, with their class, of whatever came over the wire."""
+    graph = Graph(prompt, {})
+    for node_id in prompt:
+        for name, value in graph.inputs(node_id).items():
+            if isinstance(value, str):
+                yield InputRef(node_id, name), graph.class_type(node_id), value
 
 
 def offers(classes: Classes, wanted: Needs) -> bool:

@@ -1,4 +1,4 @@
-"""The worker's threads: two that run jobs, so that one prompt waits in ComfyUI while another runs, and what serves them.
+"""The worker's threads: two that run jobs, so that one prompt waits in ComfyUI while another runs, and their servants.
 
 Whatever a worker knows it can lose: jobs, leases and outcomes are in the database, and its successor adopts what its
 ComfyUI still knows.
