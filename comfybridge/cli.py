@@ -17,6 +17,7 @@ from comfybridge.client import Client
 from comfybridge.convert import Conversion, read_saved
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput
+from comfybridge.service import commands as service
 from comfybridge.workflow import Definitions, Prompt
 
 _ASK_S = 60.0
@@ -39,6 +40,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     _add_simulator(commands)
     _add_workflow(commands)
+    service.add(commands)
     return parser
 
 

@@ -2,9 +2,11 @@
 
 import io
 
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
 
 PREVIEW_QUALITY = 90
+NoPicture = UnidentifiedImageError
+"""Raised of bytes that are no picture."""
 
 
 def preview_kind(wanted: str, channel: str) -> tuple[str, int]:
