@@ -202,12 +202,13 @@ class Client:
 
     # One prompt
 
-    def upload_image(self, file: InputFile, deadline: Deadline) -> str:
+    def upload_image(self, file: InputFile, deadline: Deadline, *, subfolder: str = "") -> str:
         """Put a file (of any kind: the front end uses this route for all) into the server's ``input`` folder.
 
         Returns the name to load it by; another than asked for only if that is taken by other bytes.
         """
-        body, content_type = multipart({"image": (file.name, file.data, file.media.mime)})
+        fields = {"subfolder": subfolder} if subfolder else {}
+        body, content_type = multipart({**fields, "image": (file.name, file.data, file.media.mime)})
         answer = self._request("POST", "/upload/image", deadline, data=body, content_type=content_type)
         uploaded = self._parse("/upload/image", answer)
         if not isinstance(uploaded.get("name"), str):

@@ -182,6 +182,7 @@ def test_preview_of_a_sound_is_temporary(server: Server) -> None:
     assert media.sound(answer.content).channels == 1
 
 
+@pytest.mark.one_server("only files with a filename of their own are kept")
 def test_preview_of_a_mesh_names_the_file(server: Server) -> None:
     prompt = {
         "1": pictures(1),

@@ -73,6 +73,8 @@ async def accept(state: State, caller: Caller, body: Any) -> Accepted:
         Malformed: not of ComfyUI's form.
         Refused: no server of the fleet can run it.
     """
+    if isinstance(body, list):
+        raise Refused(_NO_PROMPT, {})
     if not isinstance(body, dict):
         raise Malformed("the body is no object")
     number = await _number(state, body)
@@ -83,7 +85,7 @@ async def accept(state: State, caller: Caller, body: Any) -> Accepted:
         raise Malformed("prompt_id is no usable text")
     if (known := await _known(state, caller, prompt_id)) is not None:
         return known
-    prompt, extra_data = body["prompt"], body.get("extra_data") or {}
+    prompt, extra_data = body["prompt"] or {}, body.get("extra_data") or {}
     if not isinstance(prompt, dict) or not isinstance(extra_data, dict):
         raise Malformed("prompt and extra_data are objects")
     client_id = str(body.get("client_id") or "")
@@ -109,7 +111,13 @@ async def accept(state: State, caller: Caller, body: Any) -> Accepted:
         "node_errors": as_json(verdict.node_errors),
         "inputs": as_json(
             [
-                {"node_id": ref.node_id, "input": ref.input, "filename": file.filename, "key": file.key}
+                {
+                    "node_id": ref.node_id,
+                    "input": ref.input,
+                    "subfolder": file.subfolder if file.type == "input" else "",
+                    "filename": file.filename,
+                    "key": file.key,
+                }
                 for ref, file in files.items()
             ]
         ),

@@ -67,6 +67,7 @@ def build(database: str, store: str, *, keep_s: float) -> web.Application:
                 app.router.add_route("HEAD", base + path, handler)
     for base in ("", "/api"):
         app.router.add_get(base + "/ws", _socket)
+    app.router.add_get("/", info.get_root)
     app.router.add_get("/api/jobs", prompts.get_jobs)
     app.router.add_get("/api/jobs/{job_id}", prompts.get_job)
     app.router.add_get("/{path:.*}", _not_found)

@@ -132,7 +132,7 @@ class Hub:
             if is_first and isinstance(message, dict) and message.get("type") == "feature_flags":
                 flags = message.get("data") or {}
                 client.reads_metadata = flags.get("supports_preview_metadata") is True
-                client.send({"type": "feature_flags", "data": FEATURES})
+                await client.socket.send_json({"type": "feature_flags", "data": FEATURES})
             is_first = False
 
     # Notifications

@@ -139,7 +139,8 @@ class Run:
             found = media_type(data)
             media = MediaType(found.mime if found is not None else "application/octet-stream", suffix)
             ref = InputRef(wanted["node_id"], wanted["input"])
-            named[ref] = self.client.upload_image(InputFile(data, media), deadline)
+            file = InputFile(data, media)
+            named[ref] = self.client.upload_image(file, deadline, subfolder=wanted["subfolder"])
         return fill(self.job.prompt, named) if named else self.job.prompt
 
     def _kept(self, known: Job, entry: Mapping[str, Any], deadline: Deadline) -> Iterator[Kept]:
