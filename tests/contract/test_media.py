@@ -291,6 +291,7 @@ def test_uploaded_video_comes_apart(server: Server) -> None:
     assert len(contents) == 3
 
 
+@pytest.mark.one_server("files that are named inside another value stay where they are")
 def test_uploaded_mesh_is_shown_as_the_viewport_saw_it(server: Server) -> None:
     name = f"contract-{graphs.unique()}.glb"
     stored = server.upload(name, b"glTF", subfolder="3d").json()
