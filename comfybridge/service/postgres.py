@@ -2,6 +2,7 @@
 
 import logging
 import signal
+import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -41,14 +42,28 @@ class Postgres:
         return self._server.get_pid() or 0
 
     def ensure(self) -> None:
-        """Start it again if it is not running."""
-        self._server.ensure_postgres_running()
+        """Start it again if it is not running; where that fails, the next call tries once more."""
+        if _is_running(self.pid):
+            return
+        logger.warning("PostgreSQL is not running; it is started again")
+        try:
+            self._server.ensure_postgres_running()
+        except subprocess.SubprocessError as exc:
+            # The processes of a killed one take a moment to end.
+            logger.warning("PostgreSQL did not start: %s", type(exc).__name__)
 
     def stop(self) -> None:
         """End it, and its connections with it; what was committed is safe."""
-        if not psutil.pid_exists(self.pid):
+        if not _is_running(self.pid):
             return
         process = psutil.Process(self.pid)
         # pg_ctl, which the package would use, may not see the folder as the user that it runs as.
         process.send_signal(signal.SIGINT if sys.platform != "win32" else signal.SIGTERM)
         process.wait(_END_S)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
