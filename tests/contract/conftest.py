@@ -5,6 +5,7 @@ A gateway stays up for all tests; what it does otherwise than one ComfyUI, and o
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -12,7 +13,7 @@ from comfybridge.service.postgres import Postgres
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually
-from tests.service.running import service
+from tests.service.running import folder, service
 
 COMFYUI_URL = os.environ.get("COMFYUI_URL", "")
 Busy = Callable[[str], str]
@@ -27,9 +28,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Simulator, str]]:
     """A simulator, and the address of a gateway in front of it."""
-    folder = tmp_path_factory.mktemp("service")
-    with Postgres(folder) as postgres, Simulator() as simulator, service(postgres.url, folder, [simulator.url]) as url:
-        yield simulator, url
+    store = tmp_path_factory.mktemp("store")
+    with ExitStack() as stack:
+        postgres = stack.enter_context(Postgres(stack.enter_context(folder())))
+        simulator = stack.enter_context(Simulator())
+        yield simulator, stack.enter_context(service(postgres.url, store, [simulator.url]))
 
 
 @pytest.fixture(params=["simulator", "gateway", *(["comfyui"] if COMFYUI_URL else [])])

@@ -5,10 +5,11 @@ from collections.abc import Iterator
 import pytest
 
 from comfybridge.service.postgres import Postgres
+from tests.service.running import folder
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The address of a server of our own."""
-    with Postgres(tmp_path_factory.mktemp("database")) as server:
+    with folder() as data, Postgres(data) as server:
         yield server.url

@@ -1,6 +1,7 @@
 """Gateways and workers on threads of this process, over a database of their own."""
 
 import asyncio
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,6 +16,13 @@ from comfybridge.service.gateway.app import build
 from comfybridge.service.migrating import migrate
 from comfybridge.service.worker.worker import Settings, Worker
 from tests.contract.server import eventually
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder for a PostgreSQL: pytest's own are for the user that runs the tests, and root's serves as another."""
+    with tempfile.TemporaryDirectory(prefix="comfybridge-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
 
 
 @contextmanager

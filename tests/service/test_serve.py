@@ -10,13 +10,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
+import pytest
 import requests
 
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually
+from tests.service.running import folder
 
 MAIN = [sys.executable, "-c", "import sys; from comfybridge.cli import main; sys.exit(main())"]
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    with folder() as parent:
+        yield parent / "data"
 
 
 def free_port() -> int:
@@ -48,8 +56,8 @@ def has_a_server(server: Server) -> bool:
     return False
 
 
-def test_every_part_may_be_killed(tmp_path: Path) -> None:
-    with Simulator() as comfyui, serving(tmp_path / "data", comfyui.url) as (process, server):
+def test_every_part_may_be_killed(data: Path) -> None:
+    with Simulator() as comfyui, serving(data, comfyui.url) as (process, server):
         children = {
             "gateway" if "gateway" in child.cmdline() else "worker": child
             for child in psutil.Process(process.pid).children()
@@ -72,7 +80,7 @@ def test_every_part_may_be_killed(tmp_path: Path) -> None:
         posted = [request.body["prompt_id"] for request in comfyui.received("POST", "/prompt")]
         assert posted.count(running) == 1
 
-        postmaster = int((tmp_path / "data" / "postgres" / "postmaster.pid").read_text().split()[0])
+        postmaster = int((data / "postgres" / "postmaster.pid").read_text().split()[0])
         os.kill(postmaster, signal.SIGKILL)
         eventually(lambda: server.get("/queue").status_code == 200)
         eventually(lambda: has_a_server(server))
@@ -80,9 +88,9 @@ def test_every_part_may_be_killed(tmp_path: Path) -> None:
         assert server.run(graphs.solid())["status"]["status_str"] == "success"
 
 
-def test_second_one_on_the_same_data_says_so(tmp_path: Path) -> None:
-    with Simulator() as comfyui, serving(tmp_path / "data", comfyui.url):
-        command = [*MAIN, "serve", "--comfyui", comfyui.url, "--data", str(tmp_path / "data")]
+def test_second_one_on_the_same_data_says_so(data: Path) -> None:
+    with Simulator() as comfyui, serving(data, comfyui.url):
+        command = [*MAIN, "serve", "--comfyui", comfyui.url, "--data", str(data)]
 
         second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
