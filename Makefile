@@ -4,7 +4,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check test-dify test-live bench faults table package clean
+.PHONY: help demo test check test-dify test-live bench faults table examples package release-check troubleshooting pictures
+.PHONY: clean
 
 # The prompt goes to the demo as it was typed: unexpanded by make, and through the environment, never through the shell's text.
 override PROMPT := $(value PROMPT)
@@ -15,7 +16,7 @@ demo: ## Generate a picture as Dify would: make demo PROMPT="a lighthouse in a s
 	@python="$$(scripts/venv.sh plugin plugin,simulator)" && exec "$$python" -m comfybridge.demo "$$PROMPT"
 
 test: ## All tests but those inside Dify's engine; ARGS="-k name" goes to pytest
-	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m pytest --ignore=tests/dify $(ARGS)
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m pytest --ignore=tests/dify $(if $(COMFYUI_URL),,-n logical --dist worksteal) $(ARGS)
 
 check: ## Lint, formatting, types, import rules
 	@python="$$(scripts/venv.sh plugin test,check)" && scripts/check.sh "$$python"
@@ -34,15 +35,27 @@ bench: ## Measure
 table: ## Write the table of templates into docs/templates.md
 	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" scripts/library_table.py
 
+examples: ## Write the example apps into examples/*.yml
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m scripts.examples
+
 faults: ## Every fault at every stage of a job; ARGS="-k reset", "--repeat 5", "--write" (the table in README.md)
 	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m tests.faults $(ARGS)
 
 package: ## dist/comfybridge-<version>.difypkg, ready to upload to Dify
-	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" scripts/package.py
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m scripts.package
+
+release-check: ## What Dify's marketplace does: install the package alone on Python 3.12, start it serverless, call it
+	@python="$$(scripts/venv.sh plugin test 3.12)" && exec "$$python" -m scripts.release_check
+
+troubleshooting: ## Write docs/troubleshooting.md and its Chinese page from the sentences in the code
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m scripts.troubleshooting
+
+pictures: ## Make the pictures of the documentation, by calls of the plugin's process on the simulator
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m scripts.pictures
 
 clean: ## Remove what the targets above made, the environments included
 	rm -rf .venv-* build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## This list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile

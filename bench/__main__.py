@@ -33,6 +33,8 @@ Method
   frames' heads, but without the handshakes of WebSockets, which are counted by themselves.
   Memory is resident memory; its peak is the kernel's (VmHWM) where it keeps one, else the highest of 20 looks a second.
   The large pictures are of grain, 9 MiB each as PNG, handed over by one call of ours; the floor has no part in it.
+  Batches are made by the command, a process of its own: 64x64 pixels by sd15 with its 20 steps. One server has the same
+  rows as several. Processor time is that of the whole process with its start, per row; memory begins at row 100.
   Conversion is timed once over all recorded workflows, with the node definitions loaded.
   Start is from exec to the first heartbeat, with the compiled files in place."""
 

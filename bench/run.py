@@ -5,9 +5,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import conversion, counting, crowd, floor, memory, plugins, starts, timing
+from bench import batches, conversion, counting, crowd, floor, memory, plugins, starts, timing
 from bench.counting import Counting, Counts
 from bench.plugins import Case
+from bench.samples import median
 from bench.server import Server, queue_foreign, wait_until_idle
 from bench.table import Aim, Row, Section, middle, spread
 from bench.timing import Timings
@@ -25,6 +26,7 @@ _BUDGET_S = 40.0
 """For the pictures of one part on a server that is not ours alone."""
 
 _ADDED, _START = Aim(1.3), Aim(1.15)
+_IMPORT, _HELP = Aim(0.15, of_ratio=False), Aim(1.5)
 _TWO_PICTURES = Aim(2, of_ratio=False)
 _REQUESTS, _ONE_MORE_REQUEST, _NO_ERRORS = Aim(5, of_ratio=False), Aim(6, of_ratio=False), Aim(0, of_ratio=False)
 
@@ -45,6 +47,7 @@ class Run:
         """
         yield conversion.measure()
         yield self._starts()
+        yield _library()
         with Server(0.0) as server:
             case = plugins.prepare(server.url, _SIMULATED, self.folder / "floor")
             yield self._memory(case, server.url)
@@ -58,6 +61,7 @@ class Run:
         for size, rounds in _CROWDS.items():
             with Server(0.0) as server:
                 yield self._crowd(case, server.url, size, rounds)
+        yield batches.measure()
 
     def on(self, base_url: str) -> Iterator[Section]:
         """Measure on a server of somebody's: fewer pictures, the smallest, and nothing is queued in others' names.
@@ -67,6 +71,7 @@ class Run:
         """
         yield conversion.measure()
         yield self._starts()
+        yield _library()
         case = plugins.prepare(base_url, _SMALLEST, self.folder / "floor")
         yield self._memory(case, base_url)
         with case.start() as pair:
@@ -140,6 +145,23 @@ class Run:
         ]
         notes = [f"ours: {ours.requested}", f"floor: {other.requested}"]
         return Section(f"{size} calls at once", "floor", rows, notes)
+
+
+def _library() -> Section:
+    """The package and the command by themselves, as processes from start to end."""
+    imported = starts.of_python(starts.IMPORT, ("-c", "pass"), _STARTS)
+    helped = starts.of_python(starts.HELP, ("-c", "import click"), _STARTS)
+    rows = [
+        Row(
+            label="import comfybridge, beside python -c pass",
+            ours=median(imported.ours),
+            other=median(imported.other),
+            unit="ms",
+            aim=_IMPORT,
+        ),
+        *spread("comfybridge --help, beside python -c 'import click'", helped, "ms", _HELP),
+    ]
+    return Section("Python and the command line", "bare", rows)
 
 
 def _timing(title: str, timings: Timings) -> Section:

@@ -1,11 +1,17 @@
 """Why a server cannot be used, and what to do about it, as errors with sentences for people. Pure."""
 
 import enum
+import re
 from urllib.parse import urlsplit
 
 from comfybridge.errors import Unavailable
 
+OLDEST = (0, 3, 45)
+"""The first ComfyUI that runs a job under the id that it is given."""
+
 _LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1", "0.0.0.0"))  # noqa: S104  # compared with, never bound
+# Of a server, or a proxy before it, that is overloaded or restarts.
+_MAY_PASS = (429, 500, 502, 503, 504)
 
 
 class Fault(enum.Enum):
@@ -36,12 +42,14 @@ def unreachable(server: str, fault: Fault) -> Unavailable:
         f"ComfyUI at {server} {english}",
         f"ComfyUI（{server}）{chinese}",
         server=server,
+        is_closed=fault is Fault.REFUSED,
         refused=fault in (Fault.REFUSED, Fault.UNKNOWN_HOST, Fault.NO_CONNECTION, Fault.TLS, Fault.PROXY),
     )
 
 
 def bad_status(server: str, path: str, status: int, location: str = "") -> Unavailable:
     """The error for an HTTP status that ComfyUI does not give; ``location`` is where a redirect points to."""
+    leads_to = ""
     if status in (401, 403):
         english = f"does not let us in (HTTP {status}). Check api_key, headers, and the login or token in base_url."
         chinese = f"拒绝访问（HTTP {status}）。请检查 api_key、headers，以及 base_url 中的登录信息或令牌。"
@@ -51,7 +59,8 @@ def bad_status(server: str, path: str, status: int, location: str = "") -> Unava
         )
         chinese = f"没有 {path}（HTTP 404）：该地址不是 ComfyUI，或 base_url 缺少反向代理的路径前缀。"
     elif 300 <= status < 400:  # noqa: PLR2004
-        where = _origin(location) or "another page"
+        leads_to = _origin(location)
+        where = leads_to or "another page"
         english = f"redirects to {where} (HTTP {status}). Put the final address into base_url, or log in by headers."
         chinese = f"重定向到 {where}（HTTP {status}）。请在 base_url 中填写最终地址，或通过 headers 登录。"
     elif status in (502, 503, 504):
@@ -62,7 +71,13 @@ def bad_status(server: str, path: str, status: int, location: str = "") -> Unava
     else:
         english = f"answered {path} with HTTP {status}. See ComfyUI's own log for the cause."
         chinese = f"对 {path} 返回 HTTP {status}。原因见 ComfyUI 的日志。"
-    return Unavailable(f"ComfyUI at {server} {english}", f"ComfyUI（{server}）{chinese}", server=server)
+    return Unavailable(
+        f"ComfyUI at {server} {english}",
+        f"ComfyUI（{server}）{chinese}",
+        server=server,
+        may_pass=status in _MAY_PASS,
+        leads_to=leads_to,
+    )
 
 
 def not_comfyui(server: str, path: str) -> Unavailable:
@@ -71,7 +86,14 @@ def not_comfyui(server: str, path: str) -> Unavailable:
         f"What answers at {server}{path} is not a ComfyUI. Check the address, the port, and the path behind a proxy.",
         f"{server}{path} 的应答不是 ComfyUI。请检查地址、端口以及反向代理的路径。",
         server=server,
+        may_pass=True,
     )
+
+
+def is_too_old(version: str) -> bool:
+    """Whether ComfyUI's own name of its version says so; a fork may name it in a way of its own."""
+    numbers = tuple(int(number) for number in re.findall(r"\d+", version)[:3])
+    return bool(numbers) and numbers < OLDEST
 
 
 def too_old(server: str, version: str = "") -> Unavailable:

@@ -12,7 +12,7 @@ from comfybridge.convert import Conversion
 from comfybridge.deadline import Deadline
 from comfybridge.errors import InvalidInput
 from comfybridge.filling import Filled, Inputs
-from comfybridge.library import Named, Pasted, Source
+from comfybridge.library import Named, Pasted
 from comfybridge.template import AUTO, Template
 from comfybridge.workflow import Definitions
 
@@ -47,7 +47,7 @@ def converted(saved: Any, lookup: Lookup, *, repair: bool = True) -> Conversion:
 
 
 def choose(
-    client: Client, source: Source, inputs: Inputs, deadline: Deadline, *, refresh: bool = False
+    client: Client, source: Named | Pasted, inputs: Inputs, deadline: Deadline, *, refresh: bool = False
 ) -> tuple[Template, Inputs, Definitions]:
     """Find the graph: the named one, or for ``auto`` the first template that this server has the models for.
 

@@ -7,10 +7,11 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from comfybridge import advice
@@ -26,6 +27,8 @@ from comfybridge.workflow import Definitions, Prompt
 
 logger = logging.getLogger(__name__)
 
+Asked = TypeVar("Asked")
+
 DEFINITIONS_FRESH_S = 300.0
 """How long a node definition (and with it the list of model files) is believed."""
 
@@ -38,8 +41,10 @@ _AWAY_S = 30.0
 """How long a server may refuse connections while it is restarted: then it can be asked again."""
 _LEAST_LOOK_S = 1.0
 """How long a look may take after the deadline: only it can tell a job that goes on from one that was never taken."""
-# What a proxy answers in ComfyUI's stead, or before it.
-_PROXY_STATUSES = (429, 502, 503, 504)
+_AGAIN_AFTER_S = 0.5
+"""Until a question is asked once more that something else answered, or something too busy."""
+# What a proxy answers before ComfyUI gets the request. Others, such as 500 and 504, may come after it did.
+_BEFORE = (429, 502, 503)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +108,7 @@ class Client:
 
     def system_stats(self, deadline: Deadline) -> Mapping[str, Any]:
         """``GET /system_stats``; Unavailable when what answers is no ComfyUI."""
-        stats = self._object("/system_stats", deadline)
+        stats = once_more(lambda: self._object("/system_stats", deadline), deadline)
         system = stats.get("system")
         if not isinstance(system, dict) or "comfyui_version" not in system:
             raise advice.not_comfyui(self.base_url, "/system_stats")
@@ -136,7 +141,8 @@ class Client:
 
     def _fetch(self, class_types: Iterable[str], deadline: Deadline) -> None:
         for class_type in class_types:
-            answer = self._object(f"/object_info/{quote(class_type, safe='')}", deadline)
+            path = f"/object_info/{quote(class_type, safe='')}"
+            answer = once_more(partial(self._object, path, deadline), deadline)
             self._definitions[class_type] = (time.monotonic(), answer.get(class_type))
             self.definitions_fetched += 1
 
@@ -174,8 +180,7 @@ class Client:
         key = f"{folder}/{filename}"
         if key not in self._metadata:
             path = f"/view_metadata/{quote(folder)}?{urlencode({'filename': filename})}"
-            answer = self._request("GET", path, deadline, accept=(403, 404, 500))
-            self._metadata[key] = self._parse(path, answer) if answer.status == HTTPStatus.OK else {}
+            self._metadata[key] = self._object_if_any(path, deadline, absent=(403, 404, 500)) or {}
         return self._metadata[key]
 
     def workflows(self, deadline: Deadline) -> list[str]:
@@ -184,21 +189,26 @@ class Client:
         ComfyUI keeps them as user data (``app/user_manager.py``); empty where there are none, or no such route.
         """
         path = f"/userdata?{urlencode({'dir': _WORKFLOWS, 'recurse': 'true', 'split': 'false', 'full_info': 'false'})}"
+        listed = once_more(lambda: self._listed(path, deadline), deadline)
+        files = [str(name).replace("\\", "/") for name in listed if isinstance(name, str)]
+        return sorted(name.removesuffix(".json") for name in files if name.endswith(".json"))
+
+    def _listed(self, path: str, deadline: Deadline) -> list[Any]:
         answer = self._request("GET", path, deadline, accept=(403, 404, 405))
         if answer.status != HTTPStatus.OK:
             return []
         try:
             listed = json.loads(answer.body)
-        except ValueError as exc:
-            raise advice.not_comfyui(self.base_url, "/userdata") from exc
-        files = [str(name).replace("\\", "/") for name in listed if isinstance(name, str)]
-        return sorted(name.removesuffix(".json") for name in files if name.endswith(".json"))
+        except (ValueError, RecursionError):
+            listed = None
+        if not isinstance(listed, list):
+            raise advice.not_comfyui(self.base_url, _route(path))
+        return listed
 
     def workflow(self, name: str, deadline: Deadline) -> dict[str, Any] | None:
         """A saved workflow as the front end wrote it; ``None`` when there is none of exactly this name."""
         path = f"/userdata/{quote(f'{_WORKFLOWS}/{name}.json', safe='')}"
-        answer = self._request("GET", path, deadline, accept=(400, 403, 404, 405))
-        return self._parse(path, answer) if answer.status == HTTPStatus.OK else None
+        return self._object_if_any(path, deadline, absent=(400, 403, 404, 405))
 
     # One prompt
 
@@ -209,10 +219,16 @@ class Client:
         """
         fields = {"subfolder": subfolder} if subfolder else {}
         body, content_type = multipart({**fields, "image": (file.name, file.data, file.media.mime)})
-        answer = self._request("POST", "/upload/image", deadline, data=body, content_type=content_type)
-        uploaded = self._parse("/upload/image", answer)
-        if not isinstance(uploaded.get("name"), str):
-            raise advice.not_comfyui(self.base_url, "/upload/image")
+
+        def upload() -> dict[str, Any]:
+            answer = self._request("POST", "/upload/image", deadline, data=body, content_type=content_type)
+            uploaded = self._parse("/upload/image", answer)
+            if not isinstance(uploaded.get("name"), str):
+                raise advice.not_comfyui(self.base_url, "/upload/image")
+            return uploaded
+
+        # The same bytes under the same name are stored once.
+        uploaded = once_more(upload, deadline)
         folder = uploaded.get("subfolder")
         return f"{folder}/{uploaded['name']}" if folder else str(uploaded["name"])
 
@@ -323,15 +339,19 @@ class Client:
         """The prompt as it waits or runs, by ``GET /queue``, which holds all of them; ``None`` if it does neither."""
         queue = self._object("/queue", deadline)
         for name, is_running in (("queue_running", True), ("queue_pending", False)):
-            for item in queue.get(name) or ():
-                if item[1] == prompt_id:
-                    return Queued(is_running, item[2], item[3])
+            items = queue.get(name) or []
+            if not isinstance(items, list) or not all(isinstance(item, list) for item in items):
+                raise advice.not_comfyui(self.base_url, "/queue")
+            for item in items:
+                # [number, prompt_id, graph, extra_data, outputs]
+                if len(item) > 3 and item[1] == prompt_id:  # noqa: PLR2004
+                    return Queued(is_running, *(each if isinstance(each, dict) else {} for each in item[2:4]))
         return None
 
     def cancel(self, prompt_id: str, deadline: Deadline) -> None:
         """Take the prompt out of the queue, or interrupt it if it is the one that runs; nobody else's is touched."""
         self._post("/queue", {"delete": [prompt_id]}, deadline)
-        if self.is_queued(prompt_id, deadline):
+        if once_more(lambda: self.is_queued(prompt_id, deadline), deadline):
             # An older ComfyUI ignores the prompt_id and interrupts what runs; we have just seen that this is ours.
             self._post("/interrupt", {"prompt_id": prompt_id}, deadline)
 
@@ -421,16 +441,26 @@ class Client:
 
     def _post(self, path: str, body: Mapping[str, Any], deadline: Deadline) -> None:
         """Post what may be said twice: to delete, to interrupt, to free."""
-        self._request("POST", path, deadline, data=json.dumps(body).encode())
+        data = json.dumps(body).encode()
+        once_more(lambda: self._request("POST", path, deadline, data=data), deadline)
 
     def _object(self, path: str, deadline: Deadline, *, accept: tuple[int, ...] = ()) -> dict[str, Any]:
         return self._parse(path, self._request("GET", path, deadline, accept=accept))
+
+    def _object_if_any(self, path: str, deadline: Deadline, *, absent: tuple[int, ...]) -> dict[str, Any] | None:
+        """The object, asked for once more if need be; ``None`` for the statuses that say that there is none."""
+
+        def ask() -> dict[str, Any] | None:
+            answer = self._request("GET", path, deadline, accept=absent)
+            return self._parse(path, answer) if answer.status == HTTPStatus.OK else None
+
+        return once_more(ask, deadline)
 
     def _parse(self, path: str, answer: Answer) -> dict[str, Any]:
         """The JSON object that ComfyUI answers with wherever we ask; anything else is somebody else's answer."""
         try:
             parsed = json.loads(answer.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             parsed = None
         if not isinstance(parsed, dict):
             raise advice.not_comfyui(self.base_url, _route(path))
@@ -480,9 +510,8 @@ class Client:
         if 200 <= answer.status < 300 or answer.status in accept:  # noqa: PLR2004
             return answer
         error = advice.bad_status(self.base_url, _route(path), answer.status, answer.location)
-        if not is_repeatable and answer.status in _PROXY_STATUSES:
-            maybe = answer.status == HTTPStatus.GATEWAY_TIMEOUT
-            raise _AnswerLost(error, _Reception.MAYBE if maybe else _Reception.NO)
+        if not is_repeatable and error.may_pass:
+            raise _AnswerLost(error, _Reception.NO if answer.status in _BEFORE else _Reception.MAYBE)
         raise error
 
 
@@ -502,6 +531,18 @@ class _AnswerLost(Exception):  # a state, not an error of its own
         super().__init__(str(error))
         self.error = error
         self.reception = reception
+
+
+def once_more(ask: Callable[[], Asked], deadline: Deadline) -> Asked:
+    """Ask what may be asked twice, and again after a moment where what answered may do better then."""
+    try:
+        return ask()
+    except Unavailable as exc:
+        if not exc.may_pass or deadline.remaining() <= _AGAIN_AFTER_S:
+            raise
+        logger.warning("asking %s once more: %s", exc.server, exc)
+    time.sleep(_AGAIN_AFTER_S)
+    return ask()
 
 
 def view_query(output: Output, preview: str = "") -> str:

@@ -24,7 +24,7 @@ from comfybridge.errors import (
 from comfybridge.filling import Filled
 from comfybridge.jobs import Job, OutputFile
 from comfybridge.media import InputFile, MediaType
-from comfybridge.messages import Succeeded
+from comfybridge.messages import Interrupted, NodeFailed, Succeeded
 from comfybridge.pictures import AS_SAVED, Form
 from comfybridge.pool import Pool
 from comfybridge.watch import Event
@@ -81,7 +81,11 @@ def collected(
             done.append((yield from _fetched(job, done_by_it, deadline, tries, form)))
             waiting.pop(0)
     except ComfyError as exc:
-        _log(waiting[0], exc.prompt_id, exc.outcome, started, exc.server)
+        for job in done:
+            _log(job, job.prompt_id, "succeeded", started)
+        # That somebody's look at an earlier job took too long changes nothing for the job.
+        if tries is not None or not isinstance(exc, TimedOut):
+            _log(waiting[0], exc.prompt_id, exc.outcome, started, exc.server)
         if tries is not None and not isinstance(exc, TimedOut):
             jobs.cancel(waiting[1:])
         raise
@@ -93,14 +97,8 @@ def collected(
 
 
 def _log(job: Job, prompt_id: str | None, outcome: str, started: float, server: str | None = None) -> None:
-    logger.info(
-        "prompt %s %s at %s, template %s, %.1f s",
-        prompt_id or job.prompt_id,
-        outcome,
-        server or job.client.base_url,
-        job.filled.template.name,
-        time.monotonic() - started,
-    )
+    name = job.filled.template.name
+    jobs.log_end(prompt_id or job.prompt_id, outcome, server or job.client.base_url, name, started)
 
 
 def collect(
@@ -113,8 +111,7 @@ def collect(
         ComfyError: one of its subclasses, for every other end but ``succeeded``.
     """
     started = time.monotonic()
-    known = [_known(prompt_id, pool, deadline) for prompt_id in prompt_ids]
-    yield from collected(known, deadline, started, None, form)
+    yield from collected([known(each, pool, deadline) for each in prompt_ids], deadline, started, None, form)
 
 
 def cancel(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> list[tuple[Job, bool]]:
@@ -124,11 +121,23 @@ def cancel(prompt_ids: Sequence[str], pool: Pool, *, deadline: Deadline) -> list
         Lost: no server knows one of them; then none is cancelled.
         Unavailable: a server does not answer.
     """
-    known = [_known(prompt_id, pool, deadline) for prompt_id in prompt_ids]
-    for job in reversed(known):
+    started = time.monotonic()
+    jobs_ = [known(prompt_id, pool, deadline) for prompt_id in prompt_ids]
+    for job in reversed(jobs_):
         if job.verdict is None:
             job.client.cancel(job.prompt_id, deadline)
-    return [(job, job.verdict is None) for job in known]
+            _log(job, job.prompt_id, "cancelled", started)
+    return [(job, job.verdict is None) for job in jobs_]
+
+
+def ended(stopped: Sequence[tuple[Job, bool]]) -> str:
+    """The outcome of jobs that were to be cancelled: ``cancelled`` when one of them was stopped, else as they ended."""
+    if any(was_stopped for _, was_stopped in stopped):
+        return "cancelled"
+    verdicts = [job.verdict for job, _ in stopped]
+    if any(isinstance(verdict, NodeFailed) for verdict in verdicts):
+        return "failed"
+    return "cancelled" if any(isinstance(verdict, Interrupted) for verdict in verdicts) else "succeeded"
 
 
 def standing(prompt_ids: Sequence[str], pool: Pool, deadline: Deadline) -> str | None:
@@ -140,7 +149,8 @@ def standing(prompt_ids: Sequence[str], pool: Pool, deadline: Deadline) -> str |
     return None
 
 
-def _known(prompt_id: str, pool: Pool, deadline: Deadline) -> Job:
+def known(prompt_id: str, pool: Pool, deadline: Deadline) -> Job:
+    """Raises Lost when no server knows the job."""
     job = recall(prompt_id, pool, deadline)
     if job is None:
         raise jobs.unknown(prompt_id)
@@ -200,6 +210,7 @@ def recall(prompt_id: str, pool: Pool, deadline: Deadline) -> Job | None:
             f"The job {prompt_id} is on no server that answers, but may be on one that does not. {exc}",
             f"能应答的服务器上没有任务 {prompt_id}，但它可能在没有应答的服务器上。{exc.zh}",
             server=exc.server or "",
+            is_closed=exc.is_closed,
         ) from exc
 
 

@@ -4,6 +4,7 @@ Each address, those of redirects too, is resolved once; all that it resolves to 
 to just that. Where the environment sets a proxy the proxy resolves; what is private here is refused all the same.
 """
 
+import logging
 import re
 import socket
 import threading
@@ -32,6 +33,8 @@ from comfybridge.connections import (
 from comfybridge.deadline import Deadline
 from comfybridge.errors import InvalidInput
 from comfybridge.refusals import Refusal, refused
+
+logger = logging.getLogger(__name__)
 
 LARGEST = 30 * 1024 * 1024
 
@@ -210,6 +213,8 @@ class _Fetch:
         return Download(found.data, _filename(found.header("Content-Disposition"), address))
 
     def _refused(self, why: Refusal | Fault, address: Address, status: int = 0) -> InvalidInput:
+        if self.is_dify:
+            logger.warning("a file at Dify's %s cannot be had: %s", address.origin, why.name.lower())
         return refused(why, address.origin, is_dify=self.is_dify, status=status, largest=self.largest)
 
 

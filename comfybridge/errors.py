@@ -78,15 +78,31 @@ class Lost(ComfyError):
 class Unavailable(ComfyError):
     """No server took the job: unreachable, not a ComfyUI, or it does not let us in.
 
-    ``refused`` tells that no connection came about, so that the server certainly saw nothing of the request, and
-    ``took_some`` that it had taken some of the same call, which was taken back as far as that was possible.
+    ``refused`` tells that no connection came about, so that the server certainly saw nothing of the request;
+    ``is_closed`` that nobody listens there at all; ``may_pass`` that something busy or something else answered, so that
+    a moment later it may be answered well; ``took_some`` that the server had taken some of the same call, which was
+    taken back as far as that was possible. ``leads_to`` is where it sends us instead, as the
+    sentences name it; empty where it does not.
     """
 
     outcome = "failed"
 
-    def __init__(self, en: str, zh: str, *, server: str, refused: bool = False) -> None:
+    def __init__(
+        self,
+        en: str,
+        zh: str,
+        *,
+        server: str,
+        refused: bool = False,
+        is_closed: bool = False,
+        may_pass: bool = False,
+        leads_to: str = "",
+    ) -> None:
         super().__init__(en, zh, server=server)
         self.refused = refused
+        self.is_closed = is_closed
+        self.may_pass = may_pass
+        self.leads_to = leads_to
         self.took_some = False
 
 

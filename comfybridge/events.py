@@ -13,7 +13,8 @@ import websocket
 
 from comfybridge.connections import NoAnswerError, socket_to
 from comfybridge.deadline import Deadline
-from comfybridge.messages import Disconnected, Heard, QueueSize, read_frame
+from comfybridge.frames import BINARY, CLOSE, PING, TEXT, BrokenFrameError, Frames
+from comfybridge.messages import Disconnected, Heard, Progress, QueueSize, read_frame
 
 logger = logging.getLogger(__name__)
 # The library logs every lost connection as an error with a traceback; we cope with it and say so ourselves.
@@ -21,6 +22,10 @@ logging.getLogger("websocket").setLevel(logging.CRITICAL)
 
 _CONNECT_S, _LEAST_S = 5.0, 0.05
 _IDLE_S = 300.0
+_AT_ONCE = 16384
+_PROGRESS, _PROGRESS_STATE = b'{"type": "progress', b'{"type": "progress_state"'
+# Of what begins a node nothing is told, only that none is left.
+_NODE = b'{"type": "executing", "data": {"node": "'
 _PING_EVERY_S = 15.0
 _DEAF_AFTER_S = 3.0
 
@@ -42,9 +47,20 @@ class Listener:
         self._since = self._submitted = time.monotonic()
         self.client_id = events.client_id if events is not None else uuid4().hex
         """Never empty: without one, ComfyUI forgets the outputs of a cached run."""
+        self.wants_progress = True
+        """Whether anybody is told of each step; to hear of none spares a thread's waking for each."""
+        self._heard_of_jobs = False
 
     def put(self, frame: Heard) -> None:
-        self._frames.put(frame)
+        if self.wants_progress or not self._is_progress(frame):
+            self._frames.put(frame)
+
+    def _is_progress(self, frame: Heard) -> bool:
+        """Whether a frame says nothing of the job's end. Of a queue that is whether there are any jobs."""
+        if not isinstance(frame, QueueSize):
+            return isinstance(frame, Progress)
+        had_jobs, self._heard_of_jobs = self._heard_of_jobs, frame.remaining > 0
+        return had_jobs and frame.remaining > 0
 
     def wait(self, seconds: float) -> Heard | None:
         """The next frame, or ``None`` when none came within so many seconds."""
@@ -142,7 +158,7 @@ class Events:
     def _read(self) -> None:
         try:
             self._read_frames()
-        except (websocket.WebSocketException, OSError) as exc:
+        except (websocket.WebSocketException, BrokenFrameError, OSError) as exc:
             logger.debug("WebSocket %s ended: %s", self.client_id, type(exc).__name__)
         finally:
             self.is_open = False
@@ -151,10 +167,11 @@ class Events:
             self._socket.shutdown()  # type: ignore[no-untyped-call]  # websocket-client leaves it unannotated
 
     def _read_frames(self) -> None:
-        awaiting_pong = False
+        awaiting_pong, frames, socket = False, Frames(), self._socket.sock
+        assert socket is not None  # noqa: S101  # it is connected
         while self.is_open:
             try:
-                opcode, data = self._socket.recv_data(control_frame=True)
+                arrived = websocket.recv(socket, _AT_ONCE)
             except websocket.WebSocketTimeoutException:
                 is_idle = not self._listeners and time.monotonic() - self._idle_since > _IDLE_S
                 if awaiting_pong or is_idle:
@@ -163,14 +180,24 @@ class Events:
                 awaiting_pong = True
                 continue
             awaiting_pong = False
-            self.last_frame = time.monotonic()
-            if opcode == websocket.ABNF.OPCODE_CLOSE:
-                return
-            if self._tap is not None and opcode in (websocket.ABNF.OPCODE_TEXT, websocket.ABNF.OPCODE_BINARY):
-                self._tap(data, opcode == websocket.ABNF.OPCODE_BINARY)
-            # Binary frames are previews. progress_state repeats, for all nodes, what progress says of one.
-            if opcode == websocket.ABNF.OPCODE_TEXT and not data.startswith(b'{"type": "progress_state"'):
-                self._hand_on(data)
+            for opcode, data in frames.feed(arrived):
+                self.last_frame = time.monotonic()
+                if opcode == CLOSE:
+                    return
+                if opcode == PING:
+                    self._socket.pong(data)
+                if self._tap is not None and opcode in (TEXT, BINARY):
+                    self._tap(data, opcode == BINARY)
+                # Binary frames are previews.
+                if opcode == TEXT and not self._is_idle(data):
+                    self._hand_on(data)
+
+    def _is_idle(self, data: bytes) -> bool:
+        """Whether nobody would hear anything new. progress_state repeats, for all nodes, what progress says of one."""
+        if not data.startswith(_PROGRESS):
+            return data.startswith(_NODE)
+        wanted = any(listener.wants_progress for listener in list(self._listeners.values()))
+        return data.startswith(_PROGRESS_STATE) or not wanted
 
     def _hand_on(self, data: bytes) -> None:
         frame = read_frame(data)

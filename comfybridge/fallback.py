@@ -48,6 +48,7 @@ class Drawn:
 
     model: str
     seconds: float
+    prompt: str = ""
 
 
 class _UnhelpfulError(Exception):
@@ -81,7 +82,7 @@ def draw(
         ) from cause
     yield from pictures
     seconds = time.monotonic() - started
-    yield Drawn(service.model, seconds)
+    yield Drawn(service.model, seconds, inputs.positive or "")
     logger.info("fallback %s succeeded in %.1f s", service.model, seconds)
 
 
@@ -175,7 +176,7 @@ def _reason(service: Fallback, body: bytes) -> str:
     """What the service says of a request that it refuses, in one line and without the key."""
     try:
         reason = json.loads(body)["error"]["message"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return ""
     if service.api_key:
         reason = str(reason).replace(service.api_key, "…")
@@ -185,7 +186,7 @@ def _reason(service: Fallback, body: bytes) -> str:
 def _entries(body: bytes) -> list[Mapping[str, Any]]:
     try:
         entries = json.loads(body)["data"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         entries = None
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, Mapping) for entry in entries):
         raise _UnhelpfulError("gave an answer without pictures", "的应答中没有图片")

@@ -63,7 +63,8 @@ class Filled:
 
     ``seed`` is ``None`` when the graph has none, ``files`` have to be on the server before it can run. ``notes`` tell,
     in English and Chinese, which of the caller's values the graph has no place for, and which files the server has
-    under another folder. ``pixels`` are those that the graph begins with, its whole batch, where it says so.
+    under another folder. ``positive`` and ``negative`` are the texts in it. ``pixels`` are those that the graph begins
+    with, its whole batch, where it says so.
     """
 
     prompt: Prompt
@@ -72,6 +73,8 @@ class Filled:
     width: int | None
     height: int | None
     model: str | None
+    positive: str | None = None
+    negative: str | None = None
     pixels: int | None = None
     files: tuple[InputFile, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
@@ -131,6 +134,8 @@ def fill(template: Template, inputs: Inputs, definitions: Definitions) -> tuple[
                 width=_value(repaired.prompt, roles["width"]),
                 height=_value(repaired.prompt, roles["height"]),
                 model=_value(repaired.prompt, roles["model"]),
+                positive=_text(repaired.prompt, roles["positive"]),
+                negative=_text(repaired.prompt, roles["negative"]),
                 pixels=_pixels(repaired.prompt, roles),
                 files=tuple(dict.fromkeys(placed.files.values())),
                 notes=(*notes, *dropped, *repaired.notes),
@@ -160,6 +165,8 @@ def as_is(template: Template) -> Filled:
         width=_value(template.prompt, roles["width"]),
         height=_value(template.prompt, roles["height"]),
         model=_value(template.prompt, roles["model"]),
+        positive=_text(template.prompt, roles["positive"]),
+        negative=_text(template.prompt, roles["negative"]),
     )
 
 
@@ -270,6 +277,11 @@ def _on_grid(template: Template, side: int | None) -> int | None:
 def _value(prompt: Prompt, refs: Sequence[InputRef]) -> Any:
     """The value that the first of the inputs holds; ``None`` when the role was not found, or its node was left out."""
     return prompt[refs[0].node_id]["inputs"][refs[0].input] if refs and refs[0].node_id in prompt else None
+
+
+def _text(prompt: Prompt, refs: Sequence[InputRef]) -> str | None:
+    value = _value(prompt, refs)
+    return value if isinstance(value, str) else None
 
 
 def _pixels(prompt: Prompt, roles: Roles) -> int | None:

@@ -1,6 +1,7 @@
 """From a caller's wishes to pictures: choose a server and a template, then let ``jobs`` submit, wait and fetch."""
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import logging
@@ -10,19 +11,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
-from comfybridge import ceiling, choosing, collecting, filling, jobs
+from comfybridge import ceiling, choosing, collecting, enhancing, filling, jobs
 from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.deadline import Deadline
+from comfybridge.enhancing import Reword
 from comfybridge.errors import ComfyError, InvalidInput, NoServer, Rejected, TimedOut, Unavailable
 from comfybridge.fallback import Drawn, Picture
 from comfybridge.filling import Filled, Inputs
 from comfybridge.idempotency import MOST_ATTEMPTS, Key
 from comfybridge.jobs import Job, OutputFile
-from comfybridge.library import Named, Source
+from comfybridge.library import Again, Named, Source
 from comfybridge.messages import Interrupted, NodeFailed
 from comfybridge.pictures import AS_SAVED, Form
 from comfybridge.pool import Pool
+from comfybridge.template import Template
 from comfybridge.tries import SecondTries
 from comfybridge.watch import Event
 from comfybridge.workflow import Definitions
@@ -55,11 +58,13 @@ def generate(
     most_pixels: int | None = None,
     instead: Instead | None = None,
     form: Form = AS_SAVED,
+    reword: Reword | None = None,
 ) -> Iterator[Event | OutputFile | Outcome | Picture | Drawn]:
     """Make pictures: events while it waits, then each picture as it is fetched, then the Outcome.
 
     With a ``key`` a repeated call gets the job of the first one. ``keeps_on`` says whether a job that is late goes on.
-    Where no server took anything of it, the pictures come from ``instead``.
+    Where no server took anything of it, the pictures of a call without one come from ``instead``. ``reword`` may change
+    the words.
 
     A job that ran out of memory is tried once more after freeing it, and one that failed in a node once on another
     server, unless it has a ``key``: a repeated call would not find it there.
@@ -79,18 +84,20 @@ def generate(
                 listening=listening,
                 key=key,
                 most_pixels=most_pixels,
+                reword=reword,
             )
         except NoServer as exc:
-            if instead is None:
+            # A repeated call could have the same made, and paid, twice there.
+            if instead is None or key is not None:
                 raise
             yield from instead(exc)
             return
-        tries = SecondTries(
-            pool=pool,
-            work=_work(source, inputs, pool),
+        tries = second_tries(
+            source,
+            inputs,
+            pool,
             deadline=deadline,
             extra_data=extra_data,
-            has_key=bool(extra_data.get(COMFY_ORG_KEY)),
             listening=listening,
             may_move=key is None,
         )
@@ -103,6 +110,28 @@ def generate(
             raise jobs.taken_back(exc) from exc
 
 
+def second_tries(
+    source: Source,
+    inputs: Inputs,
+    pool: Pool,
+    *,
+    deadline: Deadline,
+    extra_data: Mapping[str, Any],
+    listening: contextlib.ExitStack,
+    may_move: bool,
+) -> SecondTries:
+    """What follows the jobs of one call; ``may_move`` where a job that failed in a node may run on another server."""
+    return SecondTries(
+        pool=pool,
+        work=_work(source, inputs, pool),
+        deadline=deadline,
+        extra_data=extra_data,
+        has_key=bool(extra_data.get(COMFY_ORG_KEY)),
+        listening=listening,
+        may_move=may_move,
+    )
+
+
 def submit(
     source: Source,
     inputs: Inputs,
@@ -113,11 +142,12 @@ def submit(
     listening: contextlib.ExitStack | None = None,
     key: Key | None = None,
     most_pixels: int | None = None,
+    reword: Reword | None = None,
 ) -> tuple[Job, ...]:
     """Queue the source's prompts on the first server that takes them; all of them, or none.
 
     ``listening`` keeps the listeners open; without it nobody listens, for jobs that are collected later. With a ``key``
-    whose job waits, runs or has succeeded, that one is returned and nothing is queued.
+    whose job waits, runs or has succeeded, that one is returned: nothing is queued, and ``reword`` is not asked.
 
     Raises:
         InvalidInput: the caller's values cannot be used, or ask for more than ``most_pixels``.
@@ -127,17 +157,17 @@ def submit(
     """
     if key is None:
         return _submit(
-            source, inputs, pool, deadline, extra_data, listening, lambda _run, _runs: (None, {}), most_pixels
+            source, inputs, pool, deadline, extra_data, listening, lambda _run, _runs: (None, {}), most_pixels, reword
         )
     with _alone(key, deadline):
-        joined, attempt = _joined(key, pool, deadline)
+        joined, attempt = (None, 0) if key.is_new else _joined(key, pool, deadline)
         if joined is not None:
             return joined
 
         def named(run: int, runs: int) -> tuple[str, dict[str, Any]]:
             return key.prompt_id(run, attempt), {"wishes": key.wishes, "runs": runs}
 
-        return _submit(source, inputs, pool, deadline, extra_data, listening, named, most_pixels)
+        return _submit(source, inputs, pool, deadline, extra_data, listening, named, most_pixels, reword)
 
 
 @contextlib.contextmanager
@@ -159,7 +189,7 @@ def _alone(key: Key, deadline: Deadline) -> Iterator[None]:
 def _joined(key: Key, pool: Pool, deadline: Deadline) -> tuple[tuple[Job, ...] | None, int]:
     """The key's jobs, or ``None`` and how many attempts have failed before."""
     for attempt in range(MOST_ATTEMPTS):
-        first = collecting.recall(key.prompt_id(0, attempt), pool, deadline)
+        first = _recalled(key.prompt_id(0, attempt), pool, deadline)
         if first is None:
             return None, attempt
         if first.sent.get("wishes") != key.wishes:
@@ -169,8 +199,7 @@ def _joined(key: Key, pool: Pool, deadline: Deadline) -> tuple[tuple[Job, ...] |
                 prompt_id=first.prompt_id,
             )
         others = (
-            collecting.recall(key.prompt_id(run, attempt), pool, deadline)
-            for run in range(1, int(first.sent.get("runs", 1)))
+            _recalled(key.prompt_id(run, attempt), pool, deadline) for run in range(1, int(first.sent.get("runs", 1)))
         )
         joined = (first, *others)
         if all(job is not None and not isinstance(job.verdict, (NodeFailed, Interrupted)) for job in joined):
@@ -179,6 +208,16 @@ def _joined(key: Key, pool: Pool, deadline: Deadline) -> tuple[tuple[Job, ...] |
         f"{MOST_ATTEMPTS} jobs of this idempotency_key have failed: use a new key.",
         f"该 idempotency_key 已有 {MOST_ATTEMPTS} 个任务失败：请使用新的键。",
     )
+
+
+def _recalled(prompt_id: str, pool: Pool, deadline: Deadline) -> Job | None:
+    """The job, if a server has it. One of several that nobody listens at has none any more: jobs live in memory."""
+    try:
+        return collecting.recall(prompt_id, pool, deadline)
+    except Unavailable as exc:
+        if exc.is_closed and len(pool.clients) > 1:
+            return None
+        raise
 
 
 def _submit(
@@ -190,6 +229,7 @@ def _submit(
     listening: contextlib.ExitStack | None,
     named: Callable[[int, int], tuple[str | None, dict[str, Any]]],
     most_pixels: int | None,
+    reword: Reword | None,
 ) -> tuple[Job, ...]:
     work = _work(source, inputs, pool)
     refusals: list[ComfyError] = []
@@ -197,8 +237,9 @@ def _submit(
         for client in pool.candidates(deadline, work, is_followed=listening is not None):
             had_s = deadline.remaining()
             try:
-                filled, definitions = prepare(client, source, inputs, deadline, extra_data)
-                ceiling.check(filled, most_pixels)
+                filled, definitions = prepare(
+                    client, source, inputs, deadline, extra_data, most_pixels=most_pixels, reword=reword
+                )
                 queued = _queue(client, filled, definitions, deadline, extra_data, listening, named)
             except (InvalidInput, Rejected, Unavailable) as exc:
                 if had_s > _FAIR_S or not deadline.has_passed():
@@ -222,24 +263,49 @@ def _submit(
 
 
 def prepare(
-    client: Client, source: Source, inputs: Inputs, deadline: Deadline, extra_data: Mapping[str, Any]
+    client: Client,
+    source: Source,
+    inputs: Inputs,
+    deadline: Deadline,
+    extra_data: Mapping[str, Any],
+    *,
+    most_pixels: int | None = None,
+    reword: Reword | None = None,
 ) -> tuple[tuple[Filled, ...], Definitions]:
-    """Choose the graph, bind the values and look whether this server can run it; nothing is sent to run."""
+    """Choose the graph, bind the values and look whether this server can run it; nothing is sent to run.
+
+    Only what it can run is written anew by ``reword``, and filled in again.
+    """
     has_key = bool(extra_data.get(COMFY_ORG_KEY))
     for refresh in (False, True):
         try:
-            chosen, inputs_for_it, definitions = choosing.choose(client, source, inputs, deadline, refresh=refresh)
-            filled = filling.fill(chosen, inputs_for_it, definitions)
+            filled, chosen, definitions = _filled(client, source, inputs, deadline, refresh=refresh)
             problems = choosing.problems(filled[0], definitions, has_key=has_key)
             if problems:
-                raise jobs.rejected(chosen, problems)
+                raise jobs.rejected(filled[0].template, problems)
         except (InvalidInput, Rejected):
             # The lists of models are cached; one that was installed a moment ago is found on the second look.
             if refresh:
                 raise
         else:
+            ceiling.check(filled, most_pixels)
+            if reword is not None and chosen is not None:
+                filled = enhancing.fill(*chosen, definitions, reword, most_pixels)
             return filled, definitions
     raise AssertionError  # the loop returns or raises
+
+
+def _filled(
+    client: Client, source: Source, inputs: Inputs, deadline: Deadline, *, refresh: bool
+) -> tuple[tuple[Filled, ...], tuple[Template, Inputs] | None, Definitions]:
+    """The graphs, and what they were filled from; ``None`` for one that is run again as it was."""
+    if not isinstance(source, Again):
+        chosen, inputs_for_it, definitions = choosing.choose(client, source, inputs, deadline, refresh=refresh)
+        return filling.fill(chosen, inputs_for_it, definitions), (chosen, inputs_for_it), definitions
+    template = Template(name=source.name, prompt=source.saved, is_users=True)
+    definitions = client.definitions(template.class_types(), deadline, refresh=refresh)
+    # Under its first name ComfyUI would answer from its cache, with a file that may be gone.
+    return (dataclasses.replace(filling.as_is(template), saves_anew=True),), None, definitions
 
 
 def _queue(

@@ -29,9 +29,9 @@ def as_values(prompt: Prompt, roles: Roles) -> dict[str, Any]:
 def as_table(prompt: Prompt, roles: Roles) -> str:
     """Lines for a terminal: the named inputs, the outputs, and what could not be found."""
     rows = [_HEADER, *_rows(prompt, roles)]
-    widths = [max(_columns(row[column]) for row in rows) for column in range(len(_HEADER))]
+    widths = [max(columns(row[column]) for row in rows) for column in range(len(_HEADER))]
     lines = [
-        "  ".join(cell + " " * (width - _columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
+        "  ".join(cell + " " * (width - columns(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
     outputs = [f"{node_id} {title(prompt, node_id)} ({roles.kinds.get(node_id, 'text')})" for node_id in roles.outputs]
@@ -65,6 +65,6 @@ def _shortened(value: Any) -> str:
     return text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
 
 
-def _columns(text: str) -> int:
+def columns(text: str) -> int:
     """How wide a terminal shows a text: Chinese characters take two columns."""
     return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

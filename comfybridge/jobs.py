@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from comfybridge import filling, preflight, workflow
-from comfybridge.client import Client, view_query
+from comfybridge.client import Client, once_more, view_query
 from comfybridge.deadline import Deadline
 from comfybridge.errors import (
     Cancelled,
@@ -34,6 +34,7 @@ from comfybridge.messages import (
     Interrupted,
     NodeFailed,
     Output,
+    Started,
     Succeeded,
     read_history,
     saved,
@@ -41,7 +42,7 @@ from comfybridge.messages import (
 )
 from comfybridge.template import Template
 from comfybridge.watch import Event, Watch
-from comfybridge.workflow import Definitions
+from comfybridge.workflow import Definitions, Prompt
 
 logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class Job:
     """A submitted prompt. ``verdict`` is what the history said of one that was recalled; ``None`` while there is none.
 
     ``sent`` is what went with the prompt for our own use: the template, and for a keyed call its wishes and runs.
+    ``graph`` is the prompt as it was posted.
     """
 
     prompt_id: str
@@ -67,6 +69,7 @@ class Job:
     filled: Filled
     listener: Listener
     sent: Mapping[str, Any] = field(default_factory=dict)
+    graph: Prompt = field(default_factory=dict)
     verdict: HistoryEntry | None = None
     is_running: bool = False
 
@@ -106,6 +109,7 @@ def queue(
         Unavailable: the server did not take it.
         Lost: whether it did cannot be found out.
     """
+    started = time.monotonic()
     prompt_id = prompt_id or str(uuid4())
     sent = {"template": filled.template.name, **(sent or {})}
     graph = filled.saved_under(prompt_id)
@@ -132,10 +136,18 @@ def queue(
             raise rejected(filled.template, problems)
     except ComfyError as exc:
         exc.about(prompt_id, client.base_url)
+        if not isinstance(exc, Unavailable):
+            log_end(prompt_id, exc.outcome, client.base_url, filled.template.name, started)
         raise
     listener.expect()
     logger.info("prompt %s queued at %s, template %s", prompt_id, client.base_url, filled.template.name)
-    return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener, sent=sent)
+    return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener, sent=sent, graph=graph)
+
+
+def log_end(prompt_id: str, outcome: str, server: str, template: str, started: float) -> None:
+    logger.info(
+        "prompt %s %s at %s, template %s, %.1f s", prompt_id, outcome, server, template, time.monotonic() - started
+    )
 
 
 def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
@@ -143,11 +155,11 @@ def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
 
     What it was filled with is read from the history's copy of its graph, and from what is sent along with every prompt.
     """
-    entry = client.history(prompt_id, deadline)
-    waiting = client.queued(prompt_id, deadline) if entry is None else None
+    entry = once_more(lambda: client.history(prompt_id, deadline), deadline)
+    waiting = once_more(lambda: client.queued(prompt_id, deadline), deadline) if entry is None else None
     if entry is None and waiting is None:
         # It may have ended between the two questions.
-        entry = client.history(prompt_id, deadline)
+        entry = once_more(lambda: client.history(prompt_id, deadline), deadline)
         if entry is None:
             return None
     graph, extra_data = (waiting.prompt, waiting.extra_data) if waiting is not None else sent_with(entry or {})
@@ -160,6 +172,7 @@ def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
         filled=filling.as_is(Template(name=name or "workflow", prompt=graph, is_users=not name)),
         listener=Listener(None),
         sent=own,
+        graph=graph,
         verdict=read_history(entry) if entry is not None else None,
         is_running=waiting is not None and waiting.is_running,
     )
@@ -196,6 +209,7 @@ def entry_of(job: Job, deadline: Deadline) -> Generator[Event, None, Mapping[str
         if watch.has_started and not is_known_to_run:
             is_known_to_run = True
             logger.info("prompt %s started at %s", job.prompt_id, job.client.base_url)
+            yield Started(job.prompt_id)
         if event is not None:
             yield event
         if deadline.has_passed():
@@ -252,8 +266,18 @@ def fetch(
         Unavailable: the server does not answer any more.
         TooLargeError: it has more than ``largest`` bytes; the error has the ``beginning``.
     """
-    data = patiently(job, deadline, lambda: job.client.view(output, deadline, largest=largest, beginning=beginning))
-    media = output_type(data, output.filename)
+
+    def ask() -> tuple[bytes, MediaType | None]:
+        data = job.client.view(output, deadline, largest=largest, beginning=beginning)
+        return data, output_type(data, output.filename)
+
+    data, media = patiently(job, deadline, ask)
+    if media is None and deadline.remaining() > _FETCH_PAUSE_S:
+        # A proxy's page, perhaps; the next answer may be the file.
+        logger.warning("prompt %s: what came is no such file, fetching it once more", job.prompt_id)
+        del data
+        time.sleep(_FETCH_PAUSE_S)
+        data, media = patiently(job, deadline, ask)
     if media is None:
         raise Failed(
             f"What ComfyUI served as {output.filename} is not a whole file of that kind ({len(data)} bytes).",
@@ -318,6 +342,7 @@ def cancel(jobs: Sequence[Job]) -> None:
 def _take_back(client: Client, prompt_id: str, deadline: Deadline) -> None:
     try:
         client.cancel(prompt_id, deadline)
+        logger.info("prompt %s taken back at %s", prompt_id, client.base_url)
     except ComfyError as exc:
         logger.warning("prompt %s could not be cancelled: %s", prompt_id, exc)
 

@@ -16,7 +16,7 @@ import yaml
 
 from comfybridge import workflow
 from comfybridge.errors import InvalidInput
-from comfybridge.template import AUTO, TASKS, Fits, RequiredFile, SizeRules, Template, listed, parse_ref
+from comfybridge.template import AUTO, LANGUAGES, TASKS, Fits, RequiredFile, SizeRules, Template, listed, parse_ref
 from comfybridge.workflow import Prompt
 
 # In a checkout and in the Dify package the templates lie beside the package, in a wheel inside it.
@@ -47,7 +47,15 @@ class Pasted:
     name: str = "workflow"
 
 
-Source: TypeAlias = Named | Pasted
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The graph of an earlier job, to be sent once more as it stands."""
+
+    saved: Prompt
+    name: str = "workflow"
+
+
+Source: TypeAlias = Named | Pasted | Again
 
 
 @functools.cache
@@ -140,6 +148,8 @@ def read(path: Path) -> Template:
         raise ValueError(f"{path.stem}.yaml lacks {', '.join(absent)}")
     if sidecar.get("task") not in TASKS:
         raise ValueError(f"task must be one of {', '.join(TASKS)}, not {sidecar.get('task')}")
+    if sidecar.get("prompt_language", "any") not in LANGUAGES:
+        raise ValueError(f"prompt_language must be one of {', '.join(LANGUAGES)}, not {sidecar['prompt_language']}")
     if not _NAME.fullmatch(path.stem):
         raise ValueError(f"{path.name}: a template's name is letters, digits, '.', '_' and '-', and may end in '@2'")
     return _strictly(Template, {**sidecar, "name": path.stem, "prompt": prompt})

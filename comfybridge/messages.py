@@ -66,7 +66,7 @@ def read_frame(text: str | bytes) -> Frame | None:
                 return Progress(_text(data["prompt_id"]), str(data["node"]), float(data["value"]), float(data["max"]))
             case "executing" if data["node"] is None:
                 return Ended(_text(data["prompt_id"]))
-    except (ValueError, KeyError, TypeError, OverflowError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return None
     return None
 
@@ -124,11 +124,11 @@ def read_history(entry: Mapping[str, Any]) -> HistoryEntry:
 
     Decided by ``status`` alone: a failed prompt has outputs too, those of the nodes that ran before.
     """
-    status = entry.get("status") or {}
+    status = _mapping(entry.get("status"))
     if status.get("status_str") != "error":
         nodes = _in_order(entry)
         return Succeeded(tuple(_outputs(nodes)), tuple(_texts(nodes)), _cached(status))
-    for name, data in reversed(status.get("messages") or []):
+    for name, data in reversed(_messages(status)):
         if name == "execution_error":
             return NodeFailed(
                 str(data.get("node_id", "")),
@@ -143,25 +143,37 @@ def read_history(entry: Mapping[str, Any]) -> HistoryEntry:
 
 def sent_with(entry: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     """The graph of a history entry and the ``extra_data`` that went with it; empty where the entry has none."""
-    prompt = entry.get("prompt") or []
-    graph, extra_data = prompt[2:4] if len(prompt) > 3 else ({}, {})  # noqa: PLR2004
-    return (graph if isinstance(graph, dict) else {}, extra_data if isinstance(extra_data, dict) else {})
+    # [number, prompt_id, graph, extra_data, outputs]
+    prompt = entry.get("prompt")
+    graph, extra_data = prompt[2:4] if isinstance(prompt, list) and len(prompt) > 3 else ({}, {})  # noqa: PLR2004
+    return _mapping(graph), _mapping(extra_data)
 
 
 def _in_order(entry: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    # prompt is [number, prompt_id, graph, extra_data, outputs]; its graph keeps the order in which we sent the nodes.
-    outputs: Mapping[str, Any] = entry.get("outputs") or {}
-    graph = entry["prompt"][2] if len(entry.get("prompt") or ()) > 2 else {}  # noqa: PLR2004
+    # The graph keeps the order in which we sent the nodes.
+    outputs, (graph, _) = _mapping(entry.get("outputs")), sent_with(entry)
     order = {node_id: position for position, node_id in enumerate(graph)}
     in_order = sorted(outputs, key=lambda node_id: order.get(node_id, len(order)))
-    return [(node_id, outputs[node_id] or {}) for node_id in in_order]
+    return [(node_id, _mapping(outputs[node_id])) for node_id in in_order]
 
 
 def _cached(status: Mapping[str, Any]) -> frozenset[str]:
-    for name, data in status.get("messages") or []:
+    for name, data in _messages(status):
         if name == "execution_cached":
-            return frozenset(data.get("nodes") or ())
+            nodes = data.get("nodes")
+            return frozenset(map(str, nodes)) if isinstance(nodes, list) else frozenset()
     return frozenset()
+
+
+def _messages(status: Mapping[str, Any]) -> list[tuple[Any, Mapping[str, Any]]]:
+    """What happened to the prompt, in order: names with data; without what ComfyUI would not write there."""
+    messages = status.get("messages")
+    pairs = messages if isinstance(messages, list) else []
+    return [(each[0], _mapping(each[1])) for each in pairs if isinstance(each, list) and len(each) > 1]
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _outputs(nodes: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterable[Output]:

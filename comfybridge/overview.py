@@ -53,11 +53,13 @@ def summary(client: Client, deadline: Deadline) -> Summary:
     )
 
 
-def templates(client: Client, deadline: Deadline) -> tuple[list[Template], list[Lacking]]:
-    """The templates that run on the server as it is, and those that lack something."""
+def templates(
+    client: Client, deadline: Deadline, others: Sequence[Template] = ()
+) -> tuple[list[Template], list[Lacking]]:
+    """The templates that run on the server as it is, and those that lack something; ``others`` are the caller's own."""
     able: list[Template] = []
     lacking: list[Lacking] = []
-    for template in library.templates():
+    for template in (*library.templates(), *others):
         definitions = client.definitions(template.class_types(), deadline)
         if preflight.can_run(template.prompt, definitions):
             able.append(template)

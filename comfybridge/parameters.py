@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from comfybridge import reading
 from comfybridge.convert import read_saved
+from comfybridge.enhancing import Wish, styled
 from comfybridge.errors import InvalidInput
 from comfybridge.filling import Inputs
 from comfybridge.library import Named, Pasted, Source
@@ -18,7 +19,9 @@ from comfybridge.template import AUTO
 
 OUTPUTS = ("image", "markdown", "both")
 AFTER_TIMEOUT = ("keep", "cancel")
-LONGEST_KEY = 200
+IMAGE_SIZES = (*reading.SIZES, *reading.PLATFORM_SIZES)
+VIDEO_SIZES = ("16:9", "9:16", "1:1", "4:3", "3:4")
+"""What ``text2video`` offers."""
 TIMEOUT_DEFAULT_S, TIMEOUT_MAX_S = 240, 570
 """Dify's daemon kills a call at 600 s."""
 SERVERLESS_TIMEOUT_MAX_S = 270
@@ -26,8 +29,6 @@ SERVERLESS_TIMEOUT_MAX_S = 270
 
 # How language models wrap what they write down.
 _FENCE = re.compile(r"```\w*\s(.*?)\s*```", re.DOTALL)
-# C0 controls but for tab, line feed and carriage return; halves of characters.
-_UNTYPED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,10 @@ class Attached:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call of a tool. ``attachments`` and ``masks`` are as Dify gave them; ``from_prompt_id`` may be empty."""
+    """One call of a tool. ``attachments`` and ``masks`` are as Dify gave them; ``from_prompt_id`` may be empty.
+
+    ``inputs`` are for what is drawn without ``enhance``, the house style included.
+    """
 
     source: Source
     inputs: Inputs
@@ -66,11 +70,12 @@ class Call:
     mask_urls: tuple[str, ...] = ()
     from_prompt_id: str = ""
     moderation_model: Mapping[str, Any] | None = None
+    enhance: Wish | None = None
 
     @property
     def texts(self) -> tuple[str, ...]:
         """Everything that the caller says in words."""
-        said = (self.inputs.positive, self.inputs.negative, *_texts(self.inputs.values))
+        said = (self.inputs.positive, self.inputs.negative, *texts(self.inputs.values))
         return tuple(text for text in said if text and text.strip())
 
     def with_files(self, files: tuple[InputFile, ...]) -> Self:
@@ -86,8 +91,9 @@ def text2image(values: Mapping[str, Any], limits: Limits) -> Call:
     prompt, negative = _prompts(values, limits)
     if not prompt.strip():
         raise InvalidInput("prompt is empty: say what the picture shows.", "prompt 为空：请描述画面内容。")
+    style = _style(values, limits)
     inputs = Inputs(
-        positive=prompt,
+        positive=styled(prompt, style),
         negative=negative or None,
         seed=reading.seed(values),
         **reading.size(values),
@@ -102,7 +108,8 @@ def text2image(values: Mapping[str, Any], limits: Limits) -> Call:
     return Call(
         source=Named(reading.text(values, "template").strip() or AUTO),
         inputs=inputs,
-        moderation_model=_moderation_model(values),
+        moderation_model=_model(values, "moderation_model"),
+        enhance=_enhance(values, prompt, style, "text2image", () if reading.has_size(values) else IMAGE_SIZES),
         **_answering(values, limits),
         **_repeating(values),
     )
@@ -115,25 +122,27 @@ def run_workflow(values: Mapping[str, Any], limits: Limits, *, attached: Attache
         InvalidInput: the first one that cannot be used, with what it may be.
     """
     prompt, negative = _prompts(values, limits)
+    style = _style(values, limits)
     inputs = Inputs(
         # An empty prompt leaves the workflow's own text.
-        positive=prompt if prompt.strip() else None,
+        positive=styled(prompt, style) if prompt.strip() else None,
         negative=negative or None,
         seed=reading.seed(values),
         values=reading.named_values(values),
     )
     source = _workflow(values, attached)
-    for text in _texts(inputs.values):
-        _check_text("values", text, limits)
+    for text in texts(inputs.values):
+        check_text("values", text, limits)
     if isinstance(source, Pasted) and limits.blocked_words:
         # A workflow that comes with the call has texts of its own.
-        for text in _texts(source.saved):
-            _check_text("workflow", text, limits)
+        for text in texts(source.saved):
+            check_text("workflow", text, limits)
     return Call(
         source=source,
         inputs=inputs,
         **_given_pictures(values, "images"),
-        moderation_model=_moderation_model(values),
+        moderation_model=_model(values, "moderation_model"),
+        enhance=_enhance(values, prompt, style, ""),
         **_answering(values, limits),
         **_repeating(values),
     )
@@ -156,12 +165,7 @@ def earlier(values: Mapping[str, Any], limits: Limits) -> Earlier:
     Raises:
         InvalidInput: the first one that cannot be used, with what it may be.
     """
-    ids = tuple(filter(None, re.split(r"[\s,，]+", reading.text(values, "prompt_id"))))
-    if not ids:
-        raise InvalidInput(
-            "prompt_id is empty: give the one that an earlier call returned.",
-            "prompt_id 为空：请填写之前调用返回的 prompt_id。",
-        )
+    ids = reading.prompt_ids(values)
     answering = _answering(values, limits)
     return Earlier(
         prompt_ids=ids,
@@ -223,13 +227,16 @@ def _of_task(
         if number is not None:
             own[name] = number
     if lyrics := reading.text(values, "lyrics"):
-        _check_prompt("lyrics", lyrics, limits)
+        check_prompt("lyrics", lyrics, limits)
         own["lyrics"] = lyrics
     sized: dict[str, Any] = {}
-    if size is not None and (any(values.get(side) for side in ("size", "width", "height")) or size):
-        sized = reading.size({**size, **{name: value for name, value in values.items() if value not in (None, "")}})
+    has_size = size is not None and reading.has_size(values)
+    if has_size or size:
+        given = {name: value for name, value in values.items() if value not in (None, "", reading.AUTO_SIZE)}
+        sized = reading.size({**(size or {}), **given})
+    style = _style(values, limits) if has_prompt else ""
     inputs = Inputs(
-        positive=positive if has_prompt else None,
+        positive=styled(positive, style) if has_prompt else None,
         negative=negative or None,
         seed=reading.seed(values),
         **sized,
@@ -245,7 +252,9 @@ def _of_task(
     return Call(
         source=Named(reading.text(values, "template").strip() or AUTO, task),
         inputs=inputs,
-        moderation_model=_moderation_model(values),
+        moderation_model=_model(values, "moderation_model"),
+        # A video that begins with a picture has its shape.
+        enhance=_enhance(values, positive, style, task, VIDEO_SIZES if size and not has_size else ()),
         **(_given_pictures(values, pictures) if pictures else {}),
         **_answering(values, limits),
         **_repeating(values),
@@ -290,29 +299,39 @@ def server_info(values: Mapping[str, Any]) -> Question:
 
 def _repeating(values: Mapping[str, Any]) -> dict[str, Any]:
     """What becomes of a call that is repeated, or late."""
-    key = reading.text(values, "idempotency_key").strip()
-    if len(key) > LONGEST_KEY:
-        raise InvalidInput(
-            f"idempotency_key has {len(key)} characters, the limit is {LONGEST_KEY}.",
-            f"idempotency_key 有 {len(key)} 个字符，上限为 {LONGEST_KEY}。",
-        )
+    key = reading.key(values, "idempotency_key")
     after = reading.choice(values, "after_timeout", AFTER_TIMEOUT, default="keep")
     return {"idempotency_key": key, "keeps_on": after == "keep"}
 
 
-def _moderation_model(values: Mapping[str, Any]) -> Mapping[str, Any] | None:
+def _style(values: Mapping[str, Any], limits: Limits) -> str:
+    style = reading.text(values, "style")
+    check_prompt("style", style, limits)
+    return style
+
+
+def _enhance(
+    values: Mapping[str, Any], sentence: str, style: str, task: str, sizes: tuple[str, ...] = ()
+) -> Wish | None:
+    model = _model(values, "enhance_with")
+    if model is None or not sentence.strip():
+        return None
+    return Wish(model=model, sentence=sentence, style=style, task=task, sizes=sizes)
+
+
+def _model(values: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
     """What Dify's selector gives: a mapping with ``provider`` and ``model``."""
-    value = values.get("moderation_model")
+    value = values.get(name)
     if not value:
         return None
     model = value if isinstance(value, Mapping) else {}
-    if isinstance(value, Mapping) and not any(model.get(name) for name in ("provider", "model")):
+    if isinstance(value, Mapping) and not any(model.get(key) for key in ("provider", "model")):
         return None
-    if not all(isinstance(model.get(name), str) and model[name] for name in ("provider", "model")):
-        # Whoever meant to check the prompts shall not think that they are.
+    if not all(isinstance(model.get(key), str) and model[key] for key in ("provider", "model")):
+        # Whoever meant the prompts to be checked, or written anew, shall not think that they are.
         raise InvalidInput(
-            "moderation_model names no model: choose one, or clear the field.",
-            "moderation_model 未指定模型：请选择一个模型，或清空该项。",
+            f"{name} names no model: choose one, or clear the field.",
+            f"{name} 未指定模型：请选择一个模型，或清空该项。",
         )
     return model
 
@@ -320,7 +339,7 @@ def _moderation_model(values: Mapping[str, Any]) -> Mapping[str, Any] | None:
 def _prompts(values: Mapping[str, Any], limits: Limits) -> tuple[str, str]:
     prompt, negative = reading.text(values, "prompt"), reading.text(values, "negative_prompt")
     for name, text in (("prompt", prompt), ("negative_prompt", negative)):
-        _check_prompt(name, text, limits)
+        check_prompt(name, text, limits)
     return prompt, negative
 
 
@@ -366,19 +385,20 @@ def _workflow(values: Mapping[str, Any], attached: Attached | None) -> Source:
     return Named(text)
 
 
-def _check_prompt(name: str, text: str, limits: Limits) -> None:
+def check_prompt(name: str, text: str, limits: Limits) -> None:
+    """Raises InvalidInput for a prompt that is too long, and as ``check_text``."""
     longest = limits.max_prompt_length
     if len(text) > longest:
         raise InvalidInput(
             f"{name} has {len(text)} characters, the limit is {longest}: shorten it.",
             f"{name} 有 {len(text)} 个字符，上限为 {longest}：请缩短。",
         )
-    _check_text(name, text, limits)
+    check_text(name, text, limits)
 
 
-def _check_text(name: str, text: str, limits: Limits) -> None:
-    """Refuse what nobody types, and what the operator blocks."""
-    if found := _UNTYPED.search(text):
+def check_text(name: str, text: str, limits: Limits) -> None:
+    """Raises InvalidInput for what nobody types, and for what the operator blocks."""
+    if found := reading.UNTYPED.search(text):
         if found[0] >= "\ud800":
             raise InvalidInput(f"{name} holds half a character (a lone surrogate).", f"{name} 包含不完整的字符。")
         place, code = found.start() + 1, f"U+{ord(found[0]):04X}"
@@ -394,14 +414,14 @@ def _check_text(name: str, text: str, limits: Limits) -> None:
         )
 
 
-def _texts(value: Any) -> Iterator[str]:
+def texts(value: Any) -> Iterator[str]:
     """All texts in a value as JSON has them."""
     match value:
         case str():
             yield value
         case Mapping():
             for each in value.values():
-                yield from _texts(each)
+                yield from texts(each)
         case list() | tuple():
             for each in value:
-                yield from _texts(each)
+                yield from texts(each)

@@ -87,7 +87,8 @@ class Pool:
         """Every server's answer, as they come, those that rest included.
 
         Raises:
-            Unavailable: after the answers, when one of the servers has not given its own in time.
+            Unavailable: after the answers, when one of the servers has not given its own in time; of several, one
+                that may be alive comes before one where nobody listens.
         """
         if len(self.clients) == 1:
             yield question(self.clients[0])
@@ -99,7 +100,8 @@ class Pool:
                 try:
                     yield future.result()
                 except Unavailable as exc:
-                    silent = exc
+                    if silent is None or silent.is_closed:
+                        silent = exc
         except TimeoutError:
             late = next(client for future, client in asked.items() if not future.done())
             raise advice.unreachable(late.base_url, Fault.SILENT) from None

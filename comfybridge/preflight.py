@@ -4,6 +4,7 @@
 (``execution.py``, ``validate_prompt``). All speak the same words, in English and in Chinese.
 """
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -67,7 +68,7 @@ _WHOLE_ERRORS = {
     "no_prompt": ("No workflow was sent.", "没有收到工作流。"),
     "prompt_no_outputs": _NO_OUTPUT,
 }
-_LONGEST_VALUE = 80
+_LONGEST_VALUE, _LONGEST_QUOTE = 80, 300
 INPUT_FILE = ("missing_image", "missing_file")
 """The codes of problems with files in the server's ``input`` folder."""
 
@@ -184,20 +185,28 @@ def explain(refusal: Mapping[str, Any], prompt: Prompt, definitions: Definitions
     # What ComfyUI stumbles over without saying what it is.
     own = [problem for problem in check(prompt, definitions) if problem.code in ("dangling_link", "cycle")]
     problems: list[Problem] = []
-    for node_id, report in (refusal.get("node_errors") or {}).items():
-        for error in report.get("errors") or ():
-            code = str(error.get("type", ""))
-            better = [problem for problem in own if problem.node_id == node_id and code.startswith("exception_")]
-            problems += better or [_from_node_error(graph, str(node_id), error)]
-    return list(dict.fromkeys(problems)) or own or _from_error(graph, refusal.get("error"))
+    for node_id, error in _node_errors(refusal.get("node_errors")):
+        code = str(error.get("type", ""))
+        better = [problem for problem in own if problem.node_id == node_id and code.startswith("exception_")]
+        problems += better or [_from_node_error(graph, node_id, error)]
+    return list(dict.fromkeys(problems)) or own or _from_error(graph, refusal)
+
+
+def _node_errors(said: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Each error with its node; without what is not written as ComfyUI writes it, as a fork or a gateway may."""
+    for node_id, report in said.items() if isinstance(said, Mapping) else ():
+        errors = report.get("errors") if isinstance(report, Mapping) else None
+        for error in errors if isinstance(errors, list) else ():
+            if isinstance(error, Mapping) and error:
+                yield str(node_id), error
 
 
 def sentences(problems: Sequence[Problem], *, most: int = 5) -> tuple[str, str]:
-    """Join problems into one English and one Chinese text, naming how many were left out."""
+    """Join problems into one English and one Chinese line, naming how many were left out."""
     shown = problems[:most]
     english, chinese = (
-        " ".join(p.message_en for p in shown),
-        "".join(p.message_zh for p in shown),
+        " ".join(" ".join(p.message_en.splitlines()) for p in shown),
+        "".join(" ".join(p.message_zh.splitlines()) for p in shown),
     )
     if more := len(problems) - len(shown):
         english += f" (and {more} more)"
@@ -235,7 +244,7 @@ def _check_node(graph: Graph, node_id: str, *, has_key: bool) -> Iterator[Proble
     required = declared.get("required") if isinstance(declared, Mapping) else None
     for name in required or ():
         # Some inputs are there only as parts, images.image0 and so on.
-        is_given = any(given == name or given.startswith(f"{name}.") for given in inputs)
+        is_given = name in inputs or any(given.startswith(f"{name}.") for given in inputs)
         if not is_given and _must_be_given(input_spec(definition, name)):
             yield _problem(
                 graph,
@@ -349,15 +358,16 @@ def _cycles(graph: Graph) -> Iterator[Problem]:
 
 def _from_node_error(graph: Graph, node_id: str, error: Mapping[str, Any]) -> Problem:
     code = str(error.get("type", ""))
-    extra = error.get("extra_info") or {}
-    name = str(extra.get("input_name", ""))
-    details = str(error.get("details") or error.get("message") or "")
+    extra = error.get("extra_info")
+    extra = extra if isinstance(extra, Mapping) else {}
+    name = _cut(str(extra.get("input_name", "")))
+    details = _cut(str(error.get("details") or error.get("message") or ""))
     config = extra.get("input_config")
     spec = config if isinstance(config, list) else []
     if code == "value_not_in_list":
         # ComfyUI lists the options only when they are few, so they are taken from its definitions.
         names = options(graph.definitions, graph.class_type(node_id), name) or []
-        return _not_in_list(graph, node_id, name, str(extra.get("received_value", "")), names)
+        return _not_in_list(graph, node_id, name, _cut(str(extra.get("received_value", ""))), names)
     if code in ("value_smaller_than_min", "value_bigger_than_max"):
         limits = spec_options(spec)
         return _out_of_range(
@@ -365,7 +375,7 @@ def _from_node_error(graph: Graph, node_id: str, error: Mapping[str, Any]) -> Pr
             node_id,
             name,
             code,
-            (extra.get("received_value"), limits.get("min"), limits.get("max")),
+            (_shortened(extra.get("received_value")), _shortened(limits.get("min")), _shortened(limits.get("max"))),
         )
     if (no_file := _NO_FILE.search(details)) is not None:
         words = _UPLOADS.get(f"{no_file['kind'].lower()}_upload", ("missing_file", "the file", "文件"))
@@ -374,19 +384,22 @@ def _from_node_error(graph: Graph, node_id: str, error: Mapping[str, Any]) -> Pr
         facts = {
             "name": name,
             "value": _shortened(extra.get("received_value")),
-            "type": str(spec[0]) if spec else "?",
-            "received": str(extra.get("received_type", "?")),
+            "type": _cut(str(spec[0])) if spec else "?",
+            "received": _cut(str(extra.get("received_type", "?"))),
             "details": details.rstrip("."),
         }
         return _problem(graph, node_id, name, code, *_words(code, **facts))
-    message = f"{error.get('message', '')} ({error.get('details', '')})".replace(" ()", "")
+    message = _cut(f"{error.get('message', '')} ({error.get('details', '')})".replace(" ()", "").strip())
+    message = message or _as_sent(error)
     return _problem(graph, node_id, name, code, f"{message}.", f"{message}。")
 
 
-def _from_error(graph: Graph, error: Any) -> list[Problem]:
+def _from_error(graph: Graph, refusal: Mapping[str, Any]) -> list[Problem]:
     """What ComfyUI has against the graph as a whole."""
+    error = refusal.get("error")
     if not isinstance(error, Mapping):
-        reason = str(error) if error else "no reason given"
+        said = error or refusal.get("node_errors")
+        reason = _cut(said) if isinstance(said, str) else _as_sent(said) if said else "no reason given"
         return [Problem("", "", "", "", f"ComfyUI says: {reason}", f"ComfyUI 的说明：{reason}")]
     code, message = str(error.get("type", "")), str(error.get("message", ""))
     details = str(error.get("details", ""))
@@ -407,7 +420,8 @@ def _from_error(graph: Graph, error: Any) -> list[Problem]:
                 *_WHOLE_ERRORS[code],
             )
         ]
-    reason = f"{message} {details}".strip() or "no reason given"
+    reason = _cut(f"{message} {details}".strip())
+    reason = reason or (_as_sent(left) if (left := refusal.get("node_errors") or error) else "no reason given")
     return [Problem("", "", "", code, f"ComfyUI says: {reason}", f"ComfyUI 的说明：{reason}")]
 
 
@@ -498,8 +512,15 @@ def _words(code: str, **facts: str) -> tuple[str, str]:
 
 
 def _shortened(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+    return _cut(repr(value), _LONGEST_VALUE)
+
+
+def _as_sent(value: Any) -> str:
+    return _cut(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def _cut(text: str, most: int = _LONGEST_QUOTE) -> str:
+    return text if len(text) <= most else f"{text[:most]}…"
 
 
 def _problem(graph: Graph, node_id: str, name: str, code: str, english: str, chinese: str) -> Problem:

@@ -41,7 +41,7 @@ PLATFORM_SIZES = {
     "a4_poster": (2480, 3508),
 }
 """Pixels that platforms ask for; A4 at 300 dots per inch. The picture has exactly so many."""
-CUSTOM = "custom"
+CUSTOM, AUTO_SIZE = "custom", "auto"
 SIDE_LIMITS = (64, 4096)
 STEPS_LIMITS = (1, 150)
 CFG_LIMITS = (0, 30)
@@ -51,8 +51,13 @@ FPS_LIMITS = (1, 60)
 SCALE_LIMITS = (0.25, 8)
 GROW_LIMITS = (0, 256)
 
+LONGEST_KEY = 200
+UNTYPED = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")
+"""C0 controls but for tab, line feed and carriage return; halves of characters."""
+
 _TRUE, _FALSE = ("true", "1", "yes", "on"), ("false", "0", "no", "off")
-_PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)", re.IGNORECASE)
+_SQUARE = (1, 1)
+_PIXELS = re.compile(r"(\d+)\s*[x×*]\s*(\d+)\s*(!?)", re.IGNORECASE)
 _LORA = re.compile(r"<lora:([^<>]*)>", re.IGNORECASE)
 
 
@@ -115,22 +120,26 @@ def seed(values: Mapping[str, Any]) -> int | None:
 
 
 def size(values: Mapping[str, Any]) -> dict[str, Any]:
-    """``width`` and ``height`` in pixels, the ``aspect`` for what is missing of them, or an ``exact`` size."""
+    """``width`` and ``height`` in pixels, the ``aspect`` for what is missing of them, or an ``exact`` size.
+
+    ``800x600!`` is exact, ``800x600`` what the model's grid makes of it.
+    """
     width, height = whole(values, "width", SIDE_LIMITS), whole(values, "height", SIDE_LIMITS)
     if width is not None and height is not None:
         return {"width": width, "height": height}
     # Models like to write pixels where an aspect ratio is asked for; what they mean is plain.
     if pixels := _PIXELS.fullmatch(text(values, "size").strip()):
         typed = {"width": pixels[1], "height": pixels[2]}
-        return {side: whole(typed, side, SIDE_LIMITS) for side in typed}
-    wanted = choice(values, "size", (*SIZES, *PLATFORM_SIZES, CUSTOM), default="1:1")
+        sides = {side: whole(typed, side, SIDE_LIMITS) for side in typed}
+        return {"exact": tuple(sides.values())} if pixels[3] else sides
+    wanted = choice(values, "size", (*SIZES, *PLATFORM_SIZES, AUTO_SIZE, CUSTOM), default=AUTO_SIZE)
     if wanted == CUSTOM:
         raise InvalidInput(
             "size custom needs both width and height.", "size 为 custom 时必须同时填写 width 和 height。"
         )
     if wanted in PLATFORM_SIZES and width is None and height is None:
         return {"exact": PLATFORM_SIZES[wanted]}
-    across, down = SIZES.get(wanted) or PLATFORM_SIZES[wanted]
+    across, down = {**SIZES, **PLATFORM_SIZES, AUTO_SIZE: _SQUARE}[wanted]
     if width is not None:
         return {"width": width, "height": _derived(values, "height", width * down / across)}
     if height is not None:
@@ -138,11 +147,16 @@ def size(values: Mapping[str, Any]) -> dict[str, Any]:
     return {"aspect": (across, down)}
 
 
+def has_size(values: Mapping[str, Any]) -> bool:
+    """Whether a caller asks for a size, or leaves it open."""
+    return text(values, "size").strip() not in ("", AUTO_SIZE) or bool(values.get("width") or values.get("height"))
+
+
 def _derived(values: Mapping[str, Any], name: str, pixels: float) -> int:
     """The side that an aspect ratio gives to the one that was typed."""
     low, high = SIDE_LIMITS
     if not low <= round(pixels) <= high:
-        size = text(values, "size") or "1:1"
+        size = text(values, "size") if has_size({"size": values.get("size")}) else "1:1"
         raise InvalidInput(
             f"{name} would be {pixels:.0f} at size {size}, but must be from {low} to {high}.",
             f"按 size {size} 计算，{name} 为 {pixels:.0f}，应在 {low} 到 {high} 之间。",
@@ -178,19 +192,44 @@ def loras(values: Mapping[str, Any]) -> tuple[Lora, ...]:
     listed = _LORA.sub(r",\1,", text(values, "loras"))
     for entry in filter(None, map(str.strip, re.split(r"[,，;；\n]", listed))):
         name, colon, strength = entry.rpartition(":")
-        if not colon:
-            name, strength = strength, "1"
-        try:
-            factor = float(strength)
-        except ValueError:
-            factor = math.nan
-        if not name.strip() or not abs(factor) <= 100:  # noqa: PLR2004  # LoraLoader's own limit (nodes.py)
-            raise InvalidInput(
-                f"loras: {shown(entry)} is not 'name' or 'name:strength'. Example: detail:0.8, lineart.",
-                f"loras：{shown(entry)} 不是“名称”或“名称:强度”。示例：detail:0.8, lineart。",
-            )
-        found.append(Lora(name.strip(), factor))
+        found.append(lora(name, strength) if colon else lora(strength))
     return tuple(found)
+
+
+def lora(name: str, strength: Any = 1) -> Lora:
+    try:
+        factor = float(strength)
+    except (TypeError, ValueError):
+        factor = math.nan
+    if not name.strip() or not abs(factor) <= 100:  # noqa: PLR2004  # LoraLoader's own limit (nodes.py)
+        entry = shown(f"{name}:{strength}")
+        raise InvalidInput(
+            f"loras: {entry} is not 'name' or 'name:strength'. Example: detail:0.8, lineart.",
+            f"loras：{entry} 不是“名称”或“名称:强度”。示例：detail:0.8, lineart。",
+        )
+    return Lora(name.strip(), factor)
+
+
+def prompt_ids(values: Mapping[str, Any]) -> tuple[str, ...]:
+    """One or several, with commas or blanks between them."""
+    ids = tuple(filter(None, re.split(r"[\s,，]+", text(values, "prompt_id"))))
+    if not ids:
+        raise InvalidInput(
+            "prompt_id is empty: give the one that an earlier call returned.",
+            "prompt_id 为空：请填写之前调用返回的 prompt_id。",
+        )
+    return ids
+
+
+def key(values: Mapping[str, Any], name: str) -> str:
+    """What a repeated call is known by; empty for none."""
+    typed = text(values, name).strip()
+    if len(typed) > LONGEST_KEY:
+        raise InvalidInput(
+            f"{name} has {len(typed)} characters, the limit is {LONGEST_KEY}.",
+            f"{name} 有 {len(typed)} 个字符，上限为 {LONGEST_KEY}。",
+        )
+    return typed
 
 
 def shown(value: Any) -> str:

@@ -29,8 +29,9 @@ def refused(
 ) -> InvalidInput:
     """The error for a file; ``origin`` is all of its address that may be shown, empty when nothing of it may.
 
-    ``is_dify`` tells that Dify itself was to give the file.
+    ``is_dify`` tells that Dify itself was to give the file: then nothing of the address is shown, it may be internal.
     """
+    shown_en, shown_zh = _STORE if is_dify else (origin, origin)
     if is_dify and why in _DIFY:
         english, chinese = _DIFY[why]
     else:
@@ -39,10 +40,12 @@ def refused(
             english, chinese = f"{english} {_SETTING[0]}", f"{chinese}{_SETTING[1]}"
     size = f"{largest / 1024 / 1024:.3g} MiB"
     return InvalidInput(
-        english.format(origin=origin, status=status, size=size), chinese.format(origin=origin, status=status, size=size)
+        english.format(origin=shown_en, status=status, size=size),
+        chinese.format(origin=shown_zh, status=status, size=size),
     )
 
 
+_STORE = ("Dify's file store", "Dify 的文件服务")
 _SETTING = (
     (
         "This is Dify's own file store: set INTERNAL_FILES_URL in Dify's .env to an address that the plugin reaches,"

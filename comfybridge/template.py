@@ -24,6 +24,8 @@ TASKS = (
 """What a template makes of what; a tool's ``auto`` chooses among the templates of its task."""
 FROM_PICTURES = ("image2image", "inpaint", "upscale", "image2video", "image2model")
 """The tasks that begin with a picture, even where the graph could do without one."""
+LANGUAGES = ("en", "zh", "any")
+"""What a template understands best: English, Chinese, or the language in which somebody asks."""
 
 # How trainers write down what a checkpoint is: the ModelSpec standard, and kohya's scripts before it.
 _ARCHITECTURE_KEYS = ("modelspec.architecture", "ss_base_model_version")
@@ -63,9 +65,9 @@ class Fits:
 class Template:
     """One template; ``title`` and ``about`` map Dify's language codes to text.
 
-    ``auto`` tries a lower ``order`` earlier and leaves out templates with none. ``is_users`` marks a user's own
-    workflow, which keeps what it has where a caller says nothing, and its file names. ``warnings`` are what its
-    conversion says.
+    ``prompt_language`` and ``prompt_style`` tell language models how to write for it. ``auto`` tries a lower ``order``
+    earlier and leaves out templates with none. ``is_users`` marks a user's own workflow, which keeps what it has where
+    a caller says nothing, and its file names. ``warnings`` are what its conversion says.
     """
 
     name: str
@@ -79,6 +81,8 @@ class Template:
     size: SizeRules = SizeRules()
     custom_nodes: tuple[str, ...] = ()
     fits: Fits | None = None
+    prompt_language: str = "any"
+    prompt_style: str = ""
     defaults: Mapping[str, Any] = field(default_factory=dict)
     bindings: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
     is_users: bool = False

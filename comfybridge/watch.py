@@ -25,7 +25,7 @@ class Waiting:
     ahead: int
 
 
-Event: TypeAlias = Waiting | Progress
+Event: TypeAlias = Waiting | Started | Progress
 """What whoever waits for a job may want to see."""
 
 

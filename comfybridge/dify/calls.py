@@ -4,8 +4,7 @@ import contextlib
 import functools
 import logging
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from dify_plugin import Tool
@@ -19,13 +18,23 @@ from comfybridge.client import Client
 from comfybridge.collecting import Outcome
 from comfybridge.credentials import Credentials, Server
 from comfybridge.deadline import Deadline
-from comfybridge.dify import answers, intake, moderating
-from comfybridge.dify.delivery import LONGEST_ANSWER, Delivery, ProgressText, facts, machine_data
-from comfybridge.errors import ComfyError, TimedOut, Unavailable
+from comfybridge.dify import answers, discretion, intake, moderating
+from comfybridge.dify.delivery import (
+    LONGEST_ANSWER,
+    Delivery,
+    ProgressText,
+    answer_size,
+    facts,
+    machine_data,
+    noted,
+    prompts,
+)
+from comfybridge.dify.enhancing import Rewriter
+from comfybridge.errors import ComfyError, Lost, TimedOut, Unavailable
 from comfybridge.fallback import Drawn, Picture
 from comfybridge.idempotency import Key
-from comfybridge.jobs import Job, OutputFile
-from comfybridge.messages import Interrupted, NodeFailed, Progress
+from comfybridge.jobs import OutputFile
+from comfybridge.messages import Progress
 from comfybridge.parameters import Call, Limits
 from comfybridge.pool import Pool
 from comfybridge.watch import Event, Waiting
@@ -34,7 +43,6 @@ logger = logging.getLogger("comfybridge")
 logger.setLevel(logging.INFO)
 logger.addHandler(plugin_logger_handler)
 
-_OLDEST_COMFYUI = (0, 3, 45)
 _VALIDATION_S = 20.0
 _STANDING_S = 10.0
 _INFO_S = 30.0
@@ -61,7 +69,7 @@ def validate(values: Mapping[str, Any]) -> None:
             with contextlib.closing(_client(server)) as client:
                 version = str(client.system_stats(Deadline(_VALIDATION_S))["system"]["comfyui_version"])
             # A fork may name its version in a way of its own; then its answer to POST /prompt tells.
-            if (numbers := _numbers(version)) and numbers < _OLDEST_COMFYUI:
+            if advice.is_too_old(version):
                 raise advice.too_old(server.base_url, version)
     except ComfyError as exc:
         raise ToolProviderCredentialValidationError(f"{exc}\n{exc.zh}") from exc
@@ -116,7 +124,7 @@ def get_result(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMess
     Raises:
         ComfyError: the job ended in another way than success, or no server knows it.
     """
-    with _reported():
+    with _reported(tool):
         read = credentials.read(tool.runtime.credentials)
         call = parameters.earlier(values, _limits(read))
         pool = _pool(read)
@@ -142,7 +150,7 @@ def server_info(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMes
     Raises:
         ComfyError: no server answers.
     """
-    with _reported():
+    with _reported(tool):
         read = credentials.read(tool.runtime.credentials)
         question = parameters.server_info(values)
         yield from answers.server_info(tool, question, _pool(read), Deadline(_INFO_S))
@@ -154,27 +162,17 @@ def cancel_job(tool: Tool, values: Mapping[str, Any]) -> Iterator[ToolInvokeMess
     Raises:
         ComfyError: no server knows the job, or the one that does cannot be reached.
     """
-    with _reported():
+    with _reported(tool):
         read = credentials.read(tool.runtime.credentials)
         call = parameters.earlier(values, _limits(read))
         stopped = collecting.cancel(call.prompt_ids, _pool(read), deadline=Deadline(call.timeout_s))
-        known = {"prompt_id": ",".join(call.prompt_ids), "status": _status(stopped)}
+        known = {"prompt_id": ",".join(call.prompt_ids), "status": collecting.ended(stopped)}
         said = {
             "cancelled": "Cancelled in ComfyUI. / 已在 ComfyUI 中取消。",
             "succeeded": "Nothing to cancel: the job has finished. / 任务已完成，无需取消。",
         }.get(known["status"], "Nothing to cancel: the job has ended. / 任务已结束，无需取消。")
         yield tool.create_text_message(said)
         yield from machine_data(tool, known)
-
-
-def _status(stopped: Sequence[tuple[Job, bool]]) -> str:
-    """``cancelled`` when one of the jobs was stopped, else how they had ended."""
-    if any(was_stopped for _, was_stopped in stopped):
-        return "cancelled"
-    verdicts = [job.verdict for job, _ in stopped]
-    if any(isinstance(verdict, NodeFailed) for verdict in verdicts):
-        return "failed"
-    return "cancelled" if any(isinstance(verdict, Interrupted) for verdict in verdicts) else "succeeded"
 
 
 def _limits(read: Credentials) -> Limits:
@@ -185,15 +183,17 @@ def _limits(read: Credentials) -> Limits:
 def _call(
     tool: Tool, read_call: Callable[[Limits], Call], *, has_fallback: bool = False
 ) -> Iterator[ToolInvokeMessage]:
-    with _reported():
+    with _reported(tool):
         read = credentials.read(tool.runtime.credentials)
-        call = read_call(_limits(read))
+        limits = _limits(read)
+        call = read_call(limits)
         deadline = Deadline(call.timeout_s)
         pool = _pool(read)
         with _ALLOWANCE.place(_user(tool), read.max_jobs_per_user, lambda ids: _is_underway(ids, pool)) as leave:
             moderating.check(tool, call, deadline)
             call = call.with_files(intake.files(call, pool, deadline))
             key = _key(tool, call)
+            reword = Rewriter(tool, call, call.enhance, limits, deadline) if call.enhance is not None else None
             if call.wait:
                 steps = generation.generate(
                     call.source,
@@ -206,6 +206,7 @@ def _call(
                     most_pixels=read.max_pixels,
                     instead=_instead(call, read, deadline) if has_fallback else None,
                     form=call.form,
+                    reword=reword,
                 )
                 yield from _handed_over(tool, steps, call.output, read, progress=call.progress)
             else:
@@ -217,12 +218,15 @@ def _call(
                     extra_data=_extra_data(read),
                     key=key,
                     most_pixels=read.max_pixels,
+                    reword=reword,
                 )
                 leave(job.prompt_id for job in jobs)
                 known = facts(jobs, "queued")
                 seed = f", seed {known['seed']}" if "seed" in known else ""
-                yield tool.create_text_message(f"Queued in ComfyUI as {known['prompt_id']}{seed}.")
-                yield from machine_data(tool, known)
+                line = f"Queued in ComfyUI as {known['prompt_id']}{seed}."
+                line, room = noted(line, jobs[0].filled.notes, LONGEST_ANSWER - answer_size(known, line))
+                yield tool.create_text_message(line)
+                yield from machine_data(tool, known, prompts(jobs), room)
 
 
 def _user(tool: Tool) -> str:
@@ -299,20 +303,18 @@ def _extra_data(read: Credentials) -> dict[str, Any]:
     return {generation.COMFY_ORG_KEY: read.comfy_org_api_key} if read.comfy_org_api_key else {}
 
 
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(number) for number in re.findall(r"\d+", version)[:3])
-
-
 @contextlib.contextmanager
-def _reported() -> Iterator[None]:
-    """Give every error the first line that a fail branch reads, and the sentence in both languages."""
+def _reported(tool: Tool) -> Iterator[None]:
+    """Give every error the first line that a fail branch reads, and a sentence in either language, no address in it."""
     try:
         yield
     except ComfyError as exc:
-        english, chinese = str(exc), exc.zh
+        english, chinese = discretion.discreet(exc, tool.runtime.credentials)
         if isinstance(exc, Unavailable):
             # Whoever chats reads the first sentence; the cause is for the one who runs the servers.
             logger.warning("%s", exc.__cause__ if isinstance(exc.__cause__, Unavailable) else exc)
             english, chinese = f"{_TRY_LATER} ({english})", f"{_TRY_LATER_ZH}（{chinese}）"
+        elif isinstance(exc, Lost):
+            logger.warning("%s", exc)
         exc.args = (f"outcome={exc.outcome} prompt_id={exc.prompt_id or '-'}\n{english}\n{chinese}",)
         raise

@@ -46,7 +46,7 @@ class Delivery:
         self._size: tuple[int, int] | None = None
         self.links: list[str] = []
         self.urls: list[str] = []
-        self.notes: dict[str, None] = {}
+        self.notes: dict[tuple[str, str], None] = {}
 
     def hand_over(self, file: OutputFile | Picture, room: int) -> Iterator[ToolInvokeMessage]:
         """Yield the file as a blob, or keep its link for the text; as a blob too where there is no link.
@@ -77,7 +77,7 @@ class Delivery:
         """The end of a call that succeeded: what was made, in one line, the links, what nodes said, the facts."""
         told = dict.fromkeys(note for job in outcome.jobs for note in job.filled.notes)
         known = facts(outcome.jobs, "succeeded") | {"seconds": round(outcome.seconds, 2), "made_by": "comfyui"}
-        yield from self._told(known, told, outcome.texts, room)
+        yield from self._told(known, told, outcome.texts, prompts(outcome.jobs), room)
 
     def drawn(self, drawn: Drawn, room: int) -> Iterator[ToolInvokeMessage]:
         """The end of a call whose pictures another service made."""
@@ -86,25 +86,30 @@ class Delivery:
             f"ComfyUI could not be reached: {drawn.model} drew this instead",
             f"无法连接 ComfyUI，已改由 {drawn.model} 生成",
         )
-        yield from self._told(known, [told], (), room)
+        yield from self._told(known, [told], (), {"prompt": drawn.prompt}, room)
 
     def _told(
-        self, known: dict[str, Any], told: Iterable[tuple[str, str]], texts: Sequence[str], room: int
+        self,
+        known: dict[str, Any],
+        told: Iterable[tuple[str, str]],
+        texts: Sequence[str],
+        asked: Mapping[str, str],
+        room: int,
     ) -> Iterator[ToolInvokeMessage]:
         if self._size is not None:
             known |= zip(("width", "height"), self._size, strict=True)
         line = self._line(known)
-        room -= _size(known) + len(line.encode()) + sum(len(link.encode()) + 1 for link in self.links)
-        for note in (*self.notes, *(f"{english.rstrip('.')} / {chinese.rstrip('。')}." for english, chinese in told)):
-            if len(note.encode()) < room:
-                line += f" {note}"
-                room -= len(note.encode()) + 1
+        room -= answer_size(known, line) + sum(len(link.encode()) + 1 for link in self.links)
+        line, room = noted(line, (*self.notes, *told), room)
         said = "\n".join(texts)
         said_shortly = said.encode()[: max(0, min(room, _LONGEST_TEXTS))].decode(errors="ignore")
         yield self._tool.create_text_message("\n".join(filter(None, (line, *self.links, said_shortly))))
-        yield from machine_data(self._tool, known)
-        if self.links and len(json.dumps(self.urls)) + len("image_urls") <= room:
-            yield self._tool.create_variable_message("image_urls", self.urls)
+        room -= len(said_shortly.encode())
+        urls = self.urls if len(json.dumps(self.urls)) + len("image_urls") <= room else []
+        room -= len(json.dumps(urls))
+        yield from machine_data(self._tool, known, asked, room)
+        if urls:
+            yield self._tool.create_variable_message("image_urls", urls)
         if said:
             yield self._tool.create_variable_message("texts", list(texts))
 
@@ -135,7 +140,7 @@ class Delivery:
         return stored
 
     def _note(self, english: str, chinese: str) -> None:
-        self.notes[f"{english} / {chinese}."] = None
+        self.notes[english, chinese] = None
 
 
 def _blob(file: OutputFile | Picture) -> Iterator[ToolInvokeMessage]:
@@ -194,10 +199,34 @@ def facts(jobs: Sequence[Job], status: str) -> dict[str, Any]:
     return {name: value for name, value in known.items() if value is not None}
 
 
-def machine_data(tool: Tool, known: Mapping[str, Any]) -> Iterator[ToolInvokeMessage]:
-    yield tool.create_json_message(dict(known))
-    for name, value in known.items():
+def prompts(jobs: Sequence[Job]) -> dict[str, str]:
+    """The words that were drawn; a job of an earlier call has them from its graph."""
+    filled = jobs[0].filled
+    return {name: text for name, text in (("prompt", filled.positive), ("negative_prompt", filled.negative)) if text}
+
+
+def machine_data(
+    tool: Tool, known: Mapping[str, Any], asked: Mapping[str, str] | None = None, room: int = 0
+) -> Iterator[ToolInvokeMessage]:
+    """JSON, and the same as variables; ``asked``, the prompts, are in the JSON too where there is ``room`` for them."""
+    asked = {name: text for name, text in (asked or {}).items() if text}
+    yield tool.create_json_message({**known, **(asked if _size(asked) <= room else {})})
+    for name, value in (*known.items(), *asked.items()):
         yield tool.create_variable_message(name, value)
+
+
+def noted(line: str, notes: Iterable[tuple[str, str]], room: int) -> tuple[str, int]:
+    """The line with those of the notes that there is room for, and the room that is left."""
+    for english, chinese in notes:
+        note = f" {english.rstrip('.')} / {chinese.rstrip('。')}."
+        if len(note.encode()) <= room:
+            line += note
+            room -= len(note.encode())
+    return line, room
+
+
+def answer_size(known: Mapping[str, Any], line: str) -> int:
+    return _size(known) + len(line.encode())
 
 
 def _size(known: Mapping[str, Any]) -> int:

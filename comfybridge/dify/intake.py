@@ -10,12 +10,12 @@ from comfybridge import collecting
 from comfybridge.deadline import Deadline
 from comfybridge.downloads import dify_host, download, download_from_dify
 from comfybridge.errors import InvalidInput
-from comfybridge.media import InputFile, media_type
+from comfybridge.loading import loadable
+from comfybridge.media import InputFile
 from comfybridge.parameters import Attached, Call
 from comfybridge.pool import Pool
 
 _ATTACHMENT_S = 60.0
-_LOADABLE = ("image", "video", "audio")
 # The hosts and ports of Dify's file store, as its own links have named them in this process. Only its signed links may
 # lead there; all else has to be public.
 _dify_hosts: set[str] = set()
@@ -61,7 +61,7 @@ def _attached(name: str, given: Sequence[Any], deadline: Deadline) -> Iterator[I
     for number, file in enumerate(given, start=1):
         if not isinstance(file, File):
             raise InvalidInput(f"{name}: entry {number} is no file.", f"{name}：第 {number} 项不是文件。")
-        yield _loadable(*_fetched(file, deadline))
+        yield loadable(*_fetched(file, deadline))
 
 
 def _downloaded(urls: Sequence[str], deadline: Deadline) -> Iterator[InputFile]:
@@ -69,7 +69,7 @@ def _downloaded(urls: Sequence[str], deadline: Deadline) -> Iterator[InputFile]:
         with _lock:
             trusted = _dify_hosts & {dify_host(url)}
         got = download(url, deadline, trusted_hosts=trusted)
-        yield _loadable(got.data, got.filename)
+        yield loadable(got.data, got.filename)
 
 
 def _fetched(file: File, deadline: Deadline) -> tuple[bytes, str]:
@@ -78,19 +78,3 @@ def _fetched(file: File, deadline: Deadline) -> tuple[bytes, str]:
         with _lock:
             _dify_hosts.add(host)
     return got.data, file.filename or got.filename
-
-
-def _loadable(data: bytes, filename: str) -> InputFile:
-    media = media_type(data)
-    called = f" {filename}" if filename else ""
-    if media is None or media.kind not in _LOADABLE:
-        raise InvalidInput(
-            f"The input file{called} is no whole picture, video or sound.",
-            f"输入文件{called} 不是完整的图片、视频或音频。",
-        )
-    if media.extension == ".heic":
-        raise InvalidInput(
-            f"ComfyUI cannot read HEIC: convert{called or ' the picture'} to JPEG or PNG.",
-            f"ComfyUI 无法读取 HEIC：请将{called or '图片'}转换为 JPEG 或 PNG。",
-        )
-    return InputFile(data, media, filename)

@@ -1,6 +1,7 @@
 """The check of what a caller says by a moderation model of Dify's."""
 
 import logging
+from collections.abc import Sequence
 
 from dify_plugin import Tool
 from dify_plugin.entities.model.moderation import ModerationModelConfig
@@ -19,14 +20,27 @@ def check(tool: Tool, call: Call, deadline: Deadline) -> None:
         InvalidInput: the model objects.
         Failed: it cannot be asked.
     """
-    if call.moderation_model is None or not call.texts:
-        return
+    if objects(tool, call, call.texts, deadline):
+        raise InvalidInput(
+            "The moderation model of this app objects to the prompt: change its words.",
+            "本应用的审核模型未通过该提示词：请修改后重试。",
+        )
+
+
+def objects(tool: Tool, call: Call, texts: Sequence[str], deadline: Deadline) -> bool:
+    """Whether the model that the app chose, if it chose one, flags one of the texts.
+
+    Raises:
+        Failed: it cannot be asked.
+    """
+    if call.moderation_model is None or not texts:
+        return False
     provider, model = str(call.moderation_model["provider"]), str(call.moderation_model["model"])
     # The SDK counts silent seconds, and would wait for 250.
     tool.session.max_invocation_timeout = max(1, int(deadline.remaining()))
     try:
         config = ModerationModelConfig(provider=provider, model=model)
-        is_flagged = tool.session.model.moderation.invoke(config, "\n".join(call.texts))
+        return tool.session.model.moderation.invoke(config, "\n".join(texts))
     except Exception as exc:  # noqa: BLE001  # the SDK raises bare Exception, with the host's answer in it
         logger.warning("the moderation model %s could not be asked: %s", model, type(exc).__name__)
         logger.debug("the moderation model %s could not be asked: %s", model, exc)
@@ -35,8 +49,3 @@ def check(tool: Tool, call: Call, deadline: Deadline) -> None:
             " Dify's settings, or clear moderation_model.",
             f"审核模型 {model} 无法检查提示词，因此没有生成图片。请确认它在 Dify 设置中可用，或清空 moderation_model。",
         ) from None
-    if is_flagged:
-        raise InvalidInput(
-            "The moderation model of this app objects to the prompt: change its words.",
-            "本应用的审核模型未通过该提示词：请修改后重试。",
-        )

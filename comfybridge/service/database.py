@@ -24,7 +24,7 @@ ASKED = "comfybridge_asked"
 LARGEST_NOTIFICATION = 7900
 """In bytes; PostgreSQL takes 8000."""
 
-_CONNECT_S = 5
+_CONNECT_S = 10
 
 
 def sync_pool(url: str, *, most: int, name: str) -> ConnectionPool:

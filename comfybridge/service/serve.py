@@ -78,9 +78,14 @@ class Child:
             self.started = now
 
     def end(self) -> None:
+        """Ask it to end."""
+        if self.process is not None:
+            self.process.terminate()
+
+    def join(self) -> None:
+        """Wait until it has ended, which is not for long."""
         if self.process is None:
             return
-        self.process.terminate()
         try:
             self.process.wait(_END_S)
         except subprocess.TimeoutExpired:
@@ -110,3 +115,5 @@ def serve(
         finally:
             for child in children:
                 child.end()
+            for child in children:
+                child.join()

@@ -3,7 +3,6 @@
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
 
@@ -43,7 +42,8 @@ def end_with_parent(end: Callable[[], None]) -> None:
     """Call ``end`` when whoever started us is gone: then nobody holds the other end of our standard input."""
 
     def watch() -> None:
-        while sys.stdin.buffer.read(1):
+        # Not by sys.stdin: its lock, held here, would keep the process from ending in order.
+        while os.read(0, 1):
             pass
         logger.info("the parent process is gone")
         end()

@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -34,8 +34,8 @@ START_TIMEOUT_S = 120.0
 #: PLUGIN_MAX_EXECUTION_TIMEOUT: one call, whatever it yields in between.
 CALL_TIMEOUT_S = 600.0
 
-#: Answers a reverse call: its request in, the data of the response out.
-Reverse = Callable[[Mapping[str, Any]], Mapping[str, Any]]
+#: Answers a reverse call: its request in, the data of the response out, or of several that are streamed.
+Reverse = Callable[[Mapping[str, Any]], Mapping[str, Any] | Iterable[Mapping[str, Any]]]
 
 
 class PluginError(Exception):
@@ -261,11 +261,12 @@ class PluginDaemon:
             reply("error", f"permission denied, you need to enable {call['type']} access in plugin manifest")
             return
         try:
-            data = handler(call["request"])
+            answer = handler(call["request"])
+            for data in [answer] if isinstance(answer, Mapping) else answer:
+                reply("response", "struct", data)
         except ReverseCallRefusedError as refused:
             reply("error", str(refused))
             return
-        reply("response", "struct", data)
         reply("end")
 
     def _send(self, session_id: str, event: str, data: Mapping[str, Any]) -> None:

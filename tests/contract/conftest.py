@@ -5,15 +5,13 @@ A gateway stays up for all tests; what it does otherwise than one ComfyUI, and o
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 
 import pytest
 
-from comfybridge.service.postgres import Postgres
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually
-from tests.service.running import folder, service
+from tests.service.running import service
 
 COMFYUI_URL = os.environ.get("COMFYUI_URL", "")
 Busy = Callable[[str], str]
@@ -26,13 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Simulator, str]]:
+def behind(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Simulator, str]]:
     """A simulator, and the address of a gateway in front of it."""
     store = tmp_path_factory.mktemp("store")
-    with ExitStack() as stack:
-        postgres = stack.enter_context(Postgres(stack.enter_context(folder())))
-        simulator = stack.enter_context(Simulator())
-        yield simulator, stack.enter_context(service(postgres.url, store, [simulator.url]))
+    with Simulator() as simulator, service(postgres, store, [simulator.url]) as url:
+        yield simulator, url
 
 
 @pytest.fixture(params=["simulator", "gateway", *(["comfyui"] if COMFYUI_URL else [])])

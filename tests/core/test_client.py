@@ -8,9 +8,10 @@ import pytest
 
 from comfybridge import client as client_module
 from comfybridge import connections, transport
-from comfybridge.client import Client, Refusal
+from comfybridge.client import Client, Queued, Refusal
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, Failed, Lost, Unavailable
+from comfybridge.media import InputFile, MediaType
 from comfybridge.messages import Output
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import Delay, DropConnection, Respond, TruncateView
@@ -139,6 +140,40 @@ class TestUnreachable:
         with RawServer(lambda _: reply) as server:
             assert "dropped the connection before the answer was complete" in str(failure(connect(server.url)))
 
+    @pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 200], ids=str)
+    def test_question_that_a_proxy_answers_once_is_asked_once_more(
+        self, status: int, comfyui: Simulator, connect: Connect, deadline: Deadline
+    ) -> None:
+        comfyui.inject(Respond(status=status, body=b"<html>busy</html>"), times=1)
+
+        assert "KSampler" in connect(comfyui.url).definitions(["KSampler"], deadline)
+        assert comfyui.count("GET", "/object_info/KSampler") == 2
+
+    @pytest.mark.parametrize("status", [401, 403, 404, 302], ids=str)
+    def test_question_that_is_not_let_in_is_asked_once(
+        self, status: int, comfyui: Simulator, connect: Connect, deadline: Deadline
+    ) -> None:
+        comfyui.inject(Respond(status=status))
+
+        with pytest.raises(Unavailable, match=str(status)):
+            connect(comfyui.url).definitions(["KSampler"], deadline)
+        assert comfyui.count("GET", "/object_info/KSampler") == 1
+
+    def test_question_is_not_asked_once_more_after_the_deadline(self, comfyui: Simulator, connect: Connect) -> None:
+        comfyui.inject(Respond(status=502))
+
+        with pytest.raises(Unavailable, match="502"):
+            connect(comfyui.url).definitions(["KSampler"], Deadline(0.2))
+        assert comfyui.count("GET", "/object_info/KSampler") == 1
+
+    def test_file_is_uploaded_once_more_when_a_proxy_answers_once(
+        self, comfyui: Simulator, connect: Connect, deadline: Deadline
+    ) -> None:
+        comfyui.inject(Respond(path="/upload/image", method="POST", status=503), times=1)
+        file = InputFile(b"\x89PNG\r\n\x1a\n", MediaType("image/png", ".png"))
+
+        assert connect(comfyui.url).upload_image(file, deadline) == file.name
+
     @pytest.mark.parametrize("kind", ["refused", "silent", "status", "junk"])
     def test_no_error_text_shows_a_header(self, kind: str, comfyui: Simulator, connect: Connect) -> None:
         headers = {"Authorization": f"Bearer {SECRET}", "X-Key": SECRET}
@@ -156,6 +191,23 @@ class TestUnreachable:
             chain.append(f"{cause} {cause!r}")
             cause = cause.__cause__
         assert SECRET not in f"{error.zh} {chain}"
+
+
+@pytest.mark.parametrize(
+    "queue", [7, "p1", True, ["p1"], [7], [[]], [["p1"]], [[1, "p1"]], [[1, "p1", 7, 7]], {"a": 1}]
+)
+def test_queue_that_comfyui_would_not_list_has_no_job_or_is_not_comfyuis(
+    queue: Any, comfyui: Simulator, connect: Connect, deadline: Deadline
+) -> None:
+    body = json_module.dumps({"queue_running": [], "queue_pending": queue}).encode()
+    comfyui.inject(Respond(path="/queue", body=body, content_type="application/json"))
+
+    try:
+        found: object = connect(comfyui.url).queued("p1", deadline)
+    except Unavailable as error:
+        found = "is not a ComfyUI" in str(error)
+
+    assert found in (None, True, Queued(is_running=False, prompt={}, extra_data={}))
 
 
 @pytest.mark.parametrize("body", [b"[]", b"null", b"7", b'"x"'], ids=lambda body: str(body.decode()))
@@ -329,7 +381,7 @@ class TestQueuePrompt:
         assert submit(connect(comfyui.url), deadline) is None
         assert comfyui.pending == ["p1"]
 
-    @pytest.mark.parametrize("status", [429, 502, 503, 504])
+    @pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
     def test_busy_proxy_is_asked_once_more(
         self, status: int, comfyui: Simulator, connect: Connect, deadline: Deadline
     ) -> None:
@@ -348,7 +400,19 @@ class TestQueuePrompt:
             submit(connect(comfyui.url), deadline)
         assert comfyui.count("POST", "/prompt") == 2
 
-    @pytest.mark.parametrize("status", [401, 403, 404, 413, 500])
+    def test_server_error_after_the_job_was_taken_makes_no_second_job(self, connect: Connect) -> None:
+        def answer(line: str) -> Reply:
+            if line.startswith("POST"):
+                return http("500 Oops")
+            return json(b'{"status": "pending"}' if "/api/jobs/" in line else b"{}")
+
+        with RawServer(answer) as server:
+            assert submit(connect(server.url), Deadline(10)) is None
+            posts = [head for head in server.requests if head.startswith(b"POST /prompt")]
+
+        assert len(posts) == 1
+
+    @pytest.mark.parametrize("status", [401, 403, 404, 413])
     def test_other_statuses_are_not_tried_again(
         self, status: int, comfyui: Simulator, connect: Connect, deadline: Deadline
     ) -> None:
@@ -357,6 +421,16 @@ class TestQueuePrompt:
         with pytest.raises(Unavailable, match=str(status)):
             submit(connect(comfyui.url), deadline)
         assert comfyui.count("POST", "/prompt") == 1
+
+    @pytest.mark.parametrize("body", [b"[" * 100_000, b"9" * 10_000, b'{"a": NaN', b"\xff"], ids=len)
+    def test_refusal_that_cannot_be_read_is_looked_up(
+        self, body: bytes, comfyui: Simulator, connect: Connect, deadline: Deadline
+    ) -> None:
+        comfyui.inject(Respond(path="/prompt", method="POST", status=400, body=body))
+
+        with pytest.raises(Unavailable, match="is not a ComfyUI"):
+            submit(connect(comfyui.url), deadline)
+        assert comfyui.count("POST", "/prompt") == 2
 
     def test_server_that_died_over_the_answer_leaves_it_unknown(self, connect: Connect, deadline: Deadline) -> None:
         def answer(line: str) -> Reply:

@@ -545,7 +545,8 @@ class TestDify:
         with closed_port() as url:
             sentence = dify_refusal(f"{url}{SIGNED}")
 
-        assert f"{url} refuses the connection" in sentence
+        assert "Dify's file store refuses the connection" in sentence
+        assert url not in sentence
         assert "set INTERNAL_FILES_URL in Dify's .env" in sentence
 
     def test_file_store_that_is_unknown_names_the_setting(self) -> None:

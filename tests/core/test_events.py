@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from comfybridge import client as client_module
-from comfybridge import events
+from comfybridge import events, library, workflow
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.events import Listener
-from comfybridge.messages import Disconnected, Ended, Heard, QueueSize, Started
+from comfybridge.messages import Disconnected, Ended, Heard, Progress, QueueSize, Started
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import (
     CutWebSockets,
@@ -104,6 +104,37 @@ def test_strangers_frames_are_not_heard(fault: Any, comfyui: Simulator, client: 
         frames = until(listener, ended)
 
     assert {frame.prompt_id for frame in frames if not isinstance(frame, (QueueSize, Disconnected))} == {"p1"}
+
+
+def test_listener_that_wants_no_progress_hears_of_its_end(
+    comfyui: Simulator, client: Client, deadline: Deadline
+) -> None:
+    template = library.load("sd15")
+    graphs = (workflow.fill(template.prompt, dict.fromkeys(template.roles({})["seed"], seed)) for seed in (1, 2))
+    comfyui.hold(queued=True)
+    with client.listen("watched", deadline) as watched, client.listen("unwatched", deadline) as unwatched:
+        unwatched.wants_progress = False
+        for prompt_id, graph in zip(("watched", "unwatched"), graphs, strict=True):
+            client.queue_prompt(
+                graph, prompt_id=prompt_id, client_id=watched.client_id, extra_data={}, deadline=deadline
+            )
+        comfyui.release()
+
+        seen, unseen = until(watched, ended), until(unwatched, ended)
+
+    assert [frame.value for frame in seen if isinstance(frame, Progress)] == list(range(1, 21))
+    assert [type(frame) for frame in unseen if not isinstance(frame, QueueSize)] == [Started, Ended]
+
+
+def test_listener_that_wants_no_progress_hears_when_the_queue_is_empty() -> None:
+    listener = Listener(None)
+    listener.wants_progress = False
+
+    for remaining in (2, 1, 0, 0, 1, 2):
+        listener.put(QueueSize(remaining))
+
+    heard = [listener.wait(0) for _ in range(5)]
+    assert heard == [QueueSize(2), QueueSize(0), QueueSize(0), QueueSize(1), None]
 
 
 def test_all_prompts_share_one_socket(comfyui: Simulator, client: Client, deadline: Deadline) -> None:

@@ -13,6 +13,7 @@ from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput, Lost, NoServer, Rejected, Unavailable
 from comfybridge.fallback import Drawn, Picture
 from comfybridge.filling import Inputs
+from comfybridge.idempotency import Key
 from comfybridge.library import Named
 from comfybridge.pool import Pool
 from comfybridge.simulator import Simulator
@@ -209,7 +210,7 @@ class TestRefusals:
 
 
 class TestWhenItIsAsked:
-    def generate(self, client: Any, service: ImagesService, **inputs: Any) -> list[Any]:
+    def generate(self, client: Any, service: ImagesService, *, key: Key | None = None, **inputs: Any) -> list[Any]:
         wished = Inputs(**{"positive": "a fox", "width": 64, "height": 64, "steps": 2, **inputs})
         deadline = Deadline(15)
         clients = client if isinstance(client, list) else [client]
@@ -219,6 +220,7 @@ class TestWhenItIsAsked:
             Pool(clients),
             deadline=deadline,
             extra_data={},
+            key=key,
             instead=lambda cause: fallback.draw(credentials(service), wished, deadline, most_pixels=None, cause=cause),
         )
         return [step for step in steps if isinstance(step, Picture | Drawn)]
@@ -233,6 +235,17 @@ class TestWhenItIsAsked:
 
     def test_all_servers_down(self, service: ImagesService, connect: Connect, down: str) -> None:
         assert len(self.generate([connect(down), connect(f"{down}/other")], service)) == 2
+
+    @pytest.mark.parametrize("servers", [1, 2])
+    def test_not_for_a_call_that_may_be_a_repeated_one(
+        self, servers: int, service: ImagesService, connect: Connect, comfyui: Simulator, down: str
+    ) -> None:
+        comfyui.inject(Respond(path="/prompt", method="POST", status=401))
+        asked = [connect(comfyui.url)] if servers == 1 else [connect(down), connect(f"{down}/other")]
+
+        with pytest.raises(NoServer):
+            self.generate(asked, service, key=Key("k", "w"))
+        assert service.asked == []
 
     def test_server_that_lets_nobody_in(self, service: ImagesService, connect: Connect, comfyui: Simulator) -> None:
         comfyui.inject(Respond(status=401), times=None)

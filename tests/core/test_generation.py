@@ -289,7 +289,7 @@ class TestCountWithoutBatch:
 
         def second_thoughts(*args: Any, **named: Any) -> Any:
             if not next(accepted):
-                comfyui.inject(Respond(path="/prompt", method="POST", status=500), times=1)
+                comfyui.inject(Respond(path="/prompt", method="POST", status=403), times=1)
             return take(*args, **named)
 
         monkeypatch.setattr(client, "queue_prompt", second_thoughts)

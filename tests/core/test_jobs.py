@@ -1,18 +1,24 @@
+import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from comfybridge import events, jobs, library, watch
+from comfybridge import client as client_module
+from comfybridge import collecting, events, generation, jobs, library, watch
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, FileGone, Lost, Rejected, TimedOut, Unavailable
-from comfybridge.filling import Filled
+from comfybridge.filling import Filled, Inputs
 from comfybridge.jobs import Job
 from comfybridge.library import Pasted
 from comfybridge.messages import Output, Progress, Succeeded
+from comfybridge.pool import Pool
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import (
     CutWebSockets,
@@ -32,6 +38,7 @@ from comfybridge.simulator.faults import (
 from comfybridge.watch import Waiting
 from comfybridge.workflow import Prompt
 from tests.core.making import Connect, generate, make, sort
+from tests.core.raw_server import RawServer, Reply, http
 
 
 @pytest.fixture
@@ -430,6 +437,94 @@ class TestRejected:
 
 
 @pytest.mark.usefixtures("_quick")
+@given(
+    body=st.recursive(
+        st.none() | st.integers() | st.text(),
+        lambda inner: (
+            st.lists(inner, max_size=2)
+            | st.dictionaries(st.sampled_from(("error", "node_errors", "errors", "type", "8")), inner, max_size=3)
+        ),
+        max_leaves=8,
+    )
+)
+@settings(max_examples=40, deadline=None)
+def test_any_refusal_ends_as_an_error_of_ours(body: Any) -> None:
+    def answer(line: str) -> Reply:
+        if line.startswith("POST /prompt"):
+            return http("400 Bad Request", json.dumps(body).encode(), keep_alive=True)
+        return http("200 OK", b"{}", keep_alive=True)
+
+    with pytest.MonkeyPatch.context() as patch, RawServer(answer) as server:
+        patch.setattr(client_module, "_LOOK_AFTER_S", 0.0)
+        client = Client(server.url)
+        try:
+            with pytest.raises((Rejected, Unavailable)):
+                jobs.queue(client, filled(graph()), {}, Deadline(10), {}, None)
+        finally:
+            client.close()
+
+
+class TestLog:
+    """One line for each change of a job's state."""
+
+    @pytest.fixture
+    def lines(self, caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+        caplog.set_level(logging.INFO, "comfybridge")
+        return lambda: [record.getMessage() for record in caplog.records]
+
+    def test_refusal(self, comfyui: Simulator, client: Client, lines: Callable[[], list[str]]) -> None:
+        comfyui.inject(Respond("/prompt", method="POST", status=400, body=b'{"error": "no"}'))
+        with pytest.raises(Rejected) as raised:
+            make(client)
+
+        (line,) = lines()
+        assert line.startswith(f"prompt {raised.value.prompt_id} rejected at {client.base_url}, template sd15, ")
+
+    def test_submission_that_is_lost(self, comfyui: Simulator, client: Client, lines: Callable[[], list[str]]) -> None:
+        comfyui.inject(DropConnection("/prompt", method="POST"))
+        for path in ("/jobs/*", "/queue", "/history/*"):
+            comfyui.inject(Respond(path, status=401))
+        with pytest.raises(Lost) as raised:
+            make(client)
+
+        (line,) = lines()
+        assert line.startswith(f"prompt {raised.value.prompt_id} lost at {client.base_url}, template sd15, ")
+
+    def test_cancelled_by_us(self, comfyui: Simulator, client: Client, lines: Callable[[], list[str]]) -> None:
+        comfyui.hold(queued=True)
+        job = jobs.queue(client, filled(graph()), {}, Deadline(10), {}, None)
+        collecting.cancel([job.prompt_id], Pool([client]), deadline=Deadline(10))
+
+        queued, cancelled = lines()
+        assert queued == f"prompt {job.prompt_id} queued at {client.base_url}, template sd15"
+        assert cancelled.startswith(f"prompt {job.prompt_id} cancelled at {client.base_url}, template sd15, ")
+
+    def test_late_and_taken_back(self, comfyui: Simulator, client: Client, lines: Callable[[], list[str]]) -> None:
+        comfyui.hold(queued=True)
+        made = generation.generate(
+            Pasted(graph()), Inputs(), Pool([client]), deadline=Deadline(0.5), extra_data={}, keeps_on=False
+        )
+        with pytest.raises(TimedOut) as raised:
+            list(made)
+
+        start = f"prompt {raised.value.prompt_id}"
+        assert [line.removeprefix(start).split(" at ")[0] for line in lines()] == [
+            " queued",
+            " timed_out",
+            " taken back",
+        ]
+
+    def test_look_at_a_job_that_goes_on_is_no_change(
+        self, comfyui: Simulator, client: Client, lines: Callable[[], list[str]]
+    ) -> None:
+        comfyui.hold(queued=True)
+        job = jobs.queue(client, filled(graph()), {}, Deadline(10), {}, None)
+        with pytest.raises(TimedOut):
+            list(collecting.collect([job.prompt_id], Pool([client]), deadline=Deadline(0.3)))
+
+        assert len(lines()) == 1
+
+
 class TestCancelledAndLost:
     @pytest.fixture(params=["socket", "polling"])
     def way(self, request: pytest.FixtureRequest, comfyui: Simulator) -> str:

@@ -18,6 +18,7 @@ from comfybridge.messages import (
     read_frame,
     read_history,
     saved,
+    sent_with,
 )
 from tests.core.recorded import FRAMES, HISTORIES
 
@@ -94,6 +95,7 @@ class TestFrames:
         [
             "",
             "{",
+            "[" * 100_000,
             "null",
             "[]",
             "7",
@@ -147,7 +149,33 @@ class TestFrames:
         read_frame(json.dumps({"type": "progress", "data": data}))
 
 
+PARTS = st.sampled_from(
+    (
+        "status",
+        "status_str",
+        "messages",
+        "outputs",
+        "prompt",
+        "error",
+        "execution_error",
+        "execution_cached",
+        "nodes",
+        "9",
+    )
+)
+LIKE_HISTORY = st.recursive(
+    st.none() | st.integers() | PARTS,
+    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(PARTS, inner, max_size=4),
+    max_leaves=16,
+)
+
+
 class TestHistory:
+    @given(st.dictionaries(PARTS, LIKE_HISTORY))
+    def test_no_entry_makes_the_reader_fail(self, entry: dict[str, Any]) -> None:
+        read_history(entry)
+        sent_with(entry)
+
     def test_success_names_the_file(self) -> None:
         entry = read_history(HISTORIES["success"])
 

@@ -26,6 +26,37 @@ def graph(**changed: Any) -> dict[str, dict[str, Any]]:
     return workflow.fill(library.load("sd15").prompt, refs)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+ERROR_TYPES = st.sampled_from(
+    ("value_not_in_list", "value_bigger_than_max", "invalid_input_type", "exception_during_validation", "return_type")
+)
+NODE_ERROR = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": ERROR_TYPES | JSON,
+        "message": JSON,
+        "details": JSON,
+        "extra_info": JSON
+        | st.fixed_dictionaries(
+            {}, optional={"input_name": JSON, "input_config": JSON, "received_value": JSON, "received_type": JSON}
+        ),
+    },
+)
+REPORT = st.fixed_dictionaries({}, optional={"errors": JSON | st.lists(JSON | NODE_ERROR, max_size=3)})
+BODY = st.fixed_dictionaries(
+    {},
+    optional={
+        "error": JSON | st.fixed_dictionaries({}, optional={"type": JSON, "message": JSON, "details": JSON}),
+        "node_errors": JSON | st.dictionaries(st.sampled_from(("3", "nobody")), JSON | REPORT, max_size=2),
+    },
+)
+"""What a 400 may say: as ComfyUI says it, or with any other thing in any of its places."""
+
+
 def codes(problems: list[Problem]) -> list[tuple[str, str, str]]:
     return [(problem.node_id, problem.input, problem.code) for problem in problems]
 
@@ -576,3 +607,36 @@ class TestSentences:
 
         assert english.endswith("English 4. (and 3 more)")
         assert chinese.endswith("中文4。（另有 3 处）")
+
+
+class TestStrangeRefusals:
+    @given(BODY)
+    def test_any_body_is_put_into_one_line_of_words(self, body: dict[str, Any]) -> None:
+        english, chinese = preflight.sentences(preflight.explain(body, graph(), {}))
+
+        assert english.strip()
+        assert chinese.strip()
+        assert len(english.splitlines()) == len(chinese.splitlines()) == 1
+
+    @pytest.mark.parametrize(
+        "node_errors",
+        [
+            "no GPU left",
+            ["no GPU left"],
+            {"3": "no GPU left"},
+            {"3": ["no GPU left"]},
+            {"3": {"errors": "no GPU left"}},
+            {"3": {"errors": ["no GPU left"]}},
+            {"3": {"reason": "no GPU left"}},
+        ],
+        ids=str,
+    )
+    def test_what_has_another_shape_is_quoted(self, node_errors: Any) -> None:
+        english, chinese = preflight.sentences(preflight.explain({"node_errors": node_errors}, graph(), {}))
+
+        assert "no GPU left" in english
+        assert "no GPU left" in chinese
+
+    def test_quote_is_cut(self) -> None:
+        for body in ({"error": "x" * 100_000}, {"node_errors": ["x" * 100_000]}, {"error": {"message": "x" * 100_000}}):
+            assert len(preflight.sentences(preflight.explain(body, graph(), {}))[0]) < 700

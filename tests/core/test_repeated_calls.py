@@ -1,5 +1,6 @@
 """Jobs that outlive their call: collected, cancelled, and joined by a call that is repeated."""
 
+import dataclasses
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -16,7 +17,7 @@ from comfybridge.jobs import Job
 from comfybridge.library import Named, Source
 from comfybridge.pool import Pool
 from comfybridge.simulator import Simulator
-from comfybridge.simulator.faults import NodeFailure, RefuseWebSockets
+from comfybridge.simulator.faults import NodeFailure, RefuseWebSockets, Respond
 from tests.core.making import Connect, Made, sort
 from tests.core.raw_server import closed_port
 
@@ -118,13 +119,25 @@ class TestCollect:
             collect(client, job.prompt_id)
         assert raised.value.prompt_id == job.prompt_id
 
+    @pytest.mark.parametrize("path", ["/history/*", "/view"])
+    @pytest.mark.parametrize("answer", [Respond(status=502), Respond(body=b"<html>busy</html>")], ids=["502", "page"])
+    def test_proxy_that_answers_once_loses_nothing(
+        self, path: str, answer: Respond, comfyui: Simulator, client: Client
+    ) -> None:
+        (job,) = submit(client)
+        comfyui.wait_for("idle")
+        comfyui.inject(dataclasses.replace(answer, path=path), times=1)
+
+        assert len(collect(client, job.prompt_id).files) == 1
+
     def test_unknown_job_is_lost(self, client: Client) -> None:
         with pytest.raises(Lost, match="No server knows the job nobody") as raised:
             collect(client, "nobody")
         assert "没有任务 nobody" in raised.value.zh
 
     def test_server_that_does_not_answer_does_not_make_a_job_lost(self, client: Client, connect: Connect) -> None:
-        gone = connect(f"http://127.0.0.1:{closed_port()}")
+        with closed_port() as url:
+            gone = connect(url)
         (job,) = submit(client)
 
         found = sort(collecting.collect([job.prompt_id], Pool([gone, client]), deadline=Deadline(10)))

@@ -20,7 +20,7 @@ from comfybridge.library import Named
 from comfybridge.pool import Pool
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import Delay, NodeFailure, OutOfMemory, Respond
-from tests.core.making import Connect, Made, make
+from tests.core.making import Connect, Made, make, sort
 from tests.core.raw_server import RawServer, closed_port
 
 MODELS = ("sd15", "sdxl", "z-image-turbo")
@@ -340,6 +340,61 @@ class TestSecondTry:
         comfyui.inject(OutOfMemory(), times=1)
 
         assert server_of(make(pool)) == comfyui.url
+        assert other.count("POST", "/prompt") == 0
+
+
+class TestRepeatedCalls:
+    KEY = Key("k", "w")
+
+    def generate(self, pool: Pool) -> Made:
+        return sort(
+            generation.generate(Named("sd15"), INPUTS, pool, deadline=Deadline(20), extra_data={}, key=self.KEY)
+        )
+
+    def test_first_call_goes_on_while_a_server_is_down(self, comfyui: Simulator, other: Simulator, pool: Pool) -> None:
+        comfyui.stop()
+
+        assert server_of(self.generate(pool)) == other.url
+
+    def test_repeated_call_finds_the_job_while_another_server_is_down(
+        self, comfyui: Simulator, other: Simulator, pool: Pool
+    ) -> None:
+        comfyui.stop()
+        first = self.generate(pool)
+        comfyui.start()
+
+        again = self.generate(pool)
+
+        assert [file.data for file in again.files] == [file.data for file in first.files]
+        assert (comfyui.count("POST", "/prompt"), other.count("POST", "/prompt")) == (0, 1)
+
+    def test_job_of_a_server_that_died_is_made_anew_elsewhere(
+        self, comfyui: Simulator, other: Simulator, pool: Pool
+    ) -> None:
+        assert server_of(self.generate(pool)) == comfyui.url
+        comfyui.stop()
+
+        assert server_of(self.generate(pool)) == other.url
+
+    def test_job_may_be_on_a_server_that_is_only_silent(
+        self, comfyui: Simulator, other: Simulator, pool: Pool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(collecting, "_RECALL_S", 0.5)
+        comfyui.inject(Delay("/history/*", seconds=2.0))
+
+        with pytest.raises(Unavailable, match="may be on one that does not"):
+            self.generate(pool)
+        assert other.count("POST", "/prompt") == 0
+
+    def test_silent_server_counts_beside_one_that_is_down(
+        self, comfyui: Simulator, other: Simulator, connect: Connect
+    ) -> None:
+        comfyui.inject(Respond(path="/history/*", status=403))
+        with closed_port() as url:
+            pool = Pool([connect(comfyui.url), connect(url), connect(other.url)])
+
+            with pytest.raises(Unavailable, match="may be on one that does not"):
+                self.generate(pool)
         assert other.count("POST", "/prompt") == 0
 
 

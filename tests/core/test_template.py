@@ -147,8 +147,9 @@ class TestSidecar:
             ({"fits": {"architecture": [], "name": [], "except": []}}, "except"),
             ({"defaults": {"stepz": 8}}, "stepz"),
             ({"bindings": {"positiv": "6.text"}}, "positiv"),
+            ({"prompt_language": "de"}, "prompt_language must be one of en, zh, any, not de"),
         ],
-        ids=["top", "size", "requires", "fits", "defaults", "bindings"],
+        ids=["top", "size", "requires", "fits", "defaults", "bindings", "language"],
     )
     def test_unknown_key_is_an_error(self, changed: dict[str, Any], named: str, tmp_path: Path) -> None:
         path = written(tmp_path, graph("sdxl_base_refiner"), **changed)

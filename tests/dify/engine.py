@@ -1,9 +1,9 @@
 # mypy: disable-error-code="import-not-found"
 # graphon is in the environment of "make test-dify" only, the types are checked in the other one.
-"""Runs an app in graphon, the workflow engine of Dify's API, with the plugin's real process behind its Tool node.
+"""Runs an app in graphon, the workflow engine of Dify's API, with the plugin's real process behind its Tool nodes.
 
 What Dify's API itself puts between the two is played here: it casts parameters to their declared types, stores blobs as
-tool files, and signs links to them.
+tool files, and signs links to them. What stands behind the other nodes is in ``stand_ins``.
 """
 
 import time
@@ -16,7 +16,12 @@ from typing import Any, Self
 import yaml
 from graphon.engine.engine import Engine
 from graphon.engine_events.graph import GraphRunPartialSucceededEvent, GraphRunSucceededEvent
-from graphon.engine_events.node import NodeRunFailedEvent, NodeRunStreamChunkEvent, NodeRunSucceededEvent
+from graphon.engine_events.node import (
+    NodeRunExceptionEvent,
+    NodeRunFailedEvent,
+    NodeRunStreamChunkEvent,
+    NodeRunSucceededEvent,
+)
 from graphon.enums import BuiltinNodeTypes
 from graphon.file.enums import FileTransferMethod, FileType
 from graphon.file.models import File
@@ -24,10 +29,14 @@ from graphon.graph.graph import Graph
 from graphon.model_runtime.entities.llm_entities import LLMUsage
 from graphon.nodes.answer.answer_node import AnswerNode
 from graphon.nodes.end.end_node import EndNode
+from graphon.nodes.if_else import IfElseNode
+from graphon.nodes.iteration import IterationNode, IterationStartNode
 from graphon.nodes.start import StartNode
 from graphon.nodes.tool.exc import ToolNodeError
 from graphon.nodes.tool.tool_node import ToolNode
 from graphon.nodes.tool_runtime_entities import ToolRuntimeHandle, ToolRuntimeMessage, ToolRuntimeParameter
+from graphon.nodes.variable_aggregator import VariableAggregatorNode
+from graphon.nodes.variable_assigner.v2 import VariableAssignerNode
 from graphon.runtime.init_params import InitParams
 from graphon.runtime.runtime_state import RuntimeState
 from graphon.runtime.variable_pool import VariablePool
@@ -36,6 +45,7 @@ from graphon.variables.template_resolution import convert_template
 
 from comfybridge.simulator.answer import Message
 from comfybridge.simulator.daemon import PluginDaemon, PluginError
+from tests.dify.stand_ins import BEHIND, Behind
 
 ROOT = Path(__file__).parents[2]
 PROVIDER = "comfybridge/comfybridge/comfyui"
@@ -103,16 +113,17 @@ class Runtime:
     daemon: PluginDaemon
     credentials: Mapping[str, Any]
     files: ToolFiles
-    variables: VariablePool
 
     def get_runtime(
         self, *, node_id: str, node_data: Any, variable_pool: Any, node_execution_id: str | None = None
     ) -> Any:
-        assert (node_id, variable_pool, bool(node_execution_id)) == (TOOL, self.variables, True)
-        return ToolRuntimeHandle(raw=node_data)
+        assert node_id
+        assert node_execution_id
+        return ToolRuntimeHandle(raw=(node_data, variable_pool))
 
     def get_runtime_parameters(self, *, tool_runtime: Any) -> list[Any]:
-        return [ToolRuntimeParameter(name=name) for name in declared_parameters(tool_runtime.raw.tool_name)]
+        node, _ = tool_runtime.raw
+        return [ToolRuntimeParameter(name=name) for name in declared_parameters(node.tool_name)]
 
     def get_usage(self, *, tool_runtime: Any) -> Any:  # noqa: ARG002 (the engine's signature)
         return LLMUsage.empty_usage()
@@ -133,8 +144,8 @@ class Runtime:
         self, *, tool_runtime: Any, tool_parameters: Mapping[str, Any], workflow_call_depth: int, provider_name: str
     ) -> Iterator[Any]:
         assert (workflow_call_depth, provider_name) == (0, PROVIDER)
-        node = tool_runtime.raw
-        form = {name: self._configured(value) for name, value in node.tool_configurations.items()}
+        node, variables = tool_runtime.raw
+        form = {name: configured(value, variables) for name, value in node.tool_configurations.items()}
         declared = declared_parameters(node.tool_name)
         given = {**form, **tool_parameters}
         parameters = {
@@ -146,16 +157,6 @@ class Runtime:
                 yield self._transform(message)
         except PluginError as error:
             raise ToolNodeError(f"An error occurred in the comfybridge/comfybridge: {error}") from error
-
-    def _configured(self, value: Mapping[str, Any]) -> Any:
-        match value["type"]:
-            case "variable":
-                variable = self.variables.get(value["value"])
-                return None if variable is None else variable.value
-            case "mixed":
-                return convert_template(self.variables, str(value["value"])).text
-            case _:
-                return value["value"]
 
     def _sent(self, value: Any) -> Any:
         """A file as the API sends it to a plugin (``convert_parameters_to_plugin_format``), in a list too."""
@@ -182,6 +183,17 @@ class Runtime:
             "log": ToolRuntimeMessage.LogMessage,
         }[message.type]
         return ToolRuntimeMessage(type=message.type, message=payload(**message.message), meta=meta)
+
+
+def configured(value: Mapping[str, Any], variables: VariablePool) -> Any:
+    match value["type"]:
+        case "variable":
+            variable = variables.get(value["value"])
+            return None if variable is None else variable.value
+        case "mixed":
+            return convert_template(variables, str(value["value"])).text
+        case _:
+            return value["value"]
 
 
 def declared_parameters(tool: str) -> dict[str, Mapping[str, Any]]:
@@ -215,6 +227,7 @@ class Factory:
     init_params: Any
     runtime_state: Any
     runtime: Runtime
+    behind: Behind
 
     def with_runtime_state(self, runtime_state: Any) -> Self:
         return replace(self, runtime_state=runtime_state)
@@ -230,6 +243,7 @@ class Factory:
     def create_node(self, node_config: Any) -> Any:
         node = NODES[node_config["data"].type]
         extra = {"tool_file_manager": self.runtime.files, "runtime": self.runtime} if node is ToolNode else {}
+        extra |= self.behind.of(node_config["id"], node)
         return node(
             node_id=node_config["id"],
             data=node.validate_node_data(node_config["data"]),
@@ -244,6 +258,12 @@ NODES: dict[Any, Any] = {
     BuiltinNodeTypes.TOOL: ToolNode,
     BuiltinNodeTypes.ANSWER: AnswerNode,
     BuiltinNodeTypes.END: EndNode,
+    BuiltinNodeTypes.IF_ELSE: IfElseNode,
+    BuiltinNodeTypes.VARIABLE_ASSIGNER: VariableAssignerNode,
+    BuiltinNodeTypes.VARIABLE_AGGREGATOR: VariableAggregatorNode,
+    BuiltinNodeTypes.ITERATION: IterationNode,
+    BuiltinNodeTypes.ITERATION_START: IterationStartNode,
+    **BEHIND,
 }
 
 
@@ -256,7 +276,11 @@ class Run:
     outputs: dict[str, Any] = field(default_factory=dict)
     #: The Tool node's own outputs; empty where it failed.
     tool: dict[str, Any] = field(default_factory=dict)
-    #: The Tool node's error, as Dify shows it.
+    #: The outputs of every node that succeeded, by its id.
+    nodes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: The conversation's variables at the end, which Dify keeps for the next turn.
+    conversation: dict[str, Any] = field(default_factory=dict)
+    #: The error of the node that failed last, as Dify shows it.
     error: str = ""
     #: Pieces in the order in which they streamed to the user, as (node, variable), text.
     chunks: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
@@ -331,15 +355,25 @@ def run(
     *,
     query: str = "a red fox",
     attached: Sequence[dict[str, Any]] = (),
+    inputs: Mapping[str, Any] | None = None,
+    conversation: Mapping[str, Any] | None = None,
+    behind: Behind | None = None,
 ) -> Run:
-    """Run an app to its end; ``query`` and ``attached`` are the user's ``sys.query`` and ``sys.files``."""
+    """Run an app to its end; ``query`` and ``attached`` are the user's ``sys.query`` and ``sys.files``.
+
+    ``inputs`` are the Start node's variables, ``conversation`` those that Dify kept from the last turn.
+    """
     result = Run()
     variables = VariablePool()
     variables.add(("sys", "query"), query)
     variables.add(("sys", "files"), ArrayFileSegment(value=[result.files.attach(offered) for offered in attached]))
+    for name, value in (inputs or {}).items():
+        variables.add(("start", name), value)
+    for name, value in (conversation or {}).items():
+        variables.add(("conversation", name), value)
     params = InitParams(workflow_id="app", graph_config=graph, run_context={}, call_depth=0)
     state = RuntimeState(variable_pool=variables, start_at=time.time(), workflow_id="app")
-    factory = Factory(params, state, Runtime(daemon, credentials, result.files, variables))
+    factory = Factory(params, state, Runtime(daemon, credentials, result.files), behind or Behind())
     engine = Engine(
         graph=Graph.init(graph_config=graph, node_factory=factory, root_node_id="start"),
         runtime_state=state,
@@ -353,6 +387,7 @@ def run(
         # After its last event the engine raises the error of a failed run once more.
         if not result.error:
             raise
+    result.conversation = {name: variables.get(("conversation", name)).value for name in conversation or {}}
     return result
 
 
@@ -360,9 +395,11 @@ def _record(event: Any, result: Run) -> None:
     match event:
         case NodeRunStreamChunkEvent() if event.chunk:
             result.chunks.append((tuple(event.selector), event.chunk))
-        case NodeRunSucceededEvent() if event.node_id == TOOL:
-            result.tool = dict(event.node_run_result.outputs)
-        case NodeRunFailedEvent():
+        case NodeRunSucceededEvent():
+            result.nodes[event.node_id] = dict(event.node_run_result.outputs)
+            if event.node_id == TOOL:
+                result.tool = result.nodes[TOOL]
+        case NodeRunFailedEvent() | NodeRunExceptionEvent():
             result.error = event.error
         case GraphRunSucceededEvent() | GraphRunPartialSucceededEvent():
             result.succeeded, result.outputs = True, dict(event.outputs)

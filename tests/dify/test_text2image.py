@@ -1,12 +1,13 @@
 """What the author and the user of a Dify app see of the tool."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
 
 from comfybridge.simulator import Simulator
+from comfybridge.simulator.daemon import PluginDaemon
 from tests.dify.engine import TOOL, Run, chatflow, workflow
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -39,7 +40,7 @@ def test_variables_carry_what_was_promised(play: Play, comfyui: Simulator) -> No
 
     assert set(run.tool) == {
         "text", "files", "json", "prompt_id", "status", "seed", "width", "height", "template", "model", "seconds",
-        "made_by",
+        "made_by", "prompt",
     }  # fmt: skip
     assert (run.tool["status"], run.tool["seed"]) == ("succeeded", 42)
     assert run.tool["text"].count("\n") <= 1
@@ -135,3 +136,23 @@ def test_markdown_answer_needs_no_files(play: Play) -> None:
 
     assert re.search(r"!\[[^]]*\]\(https://dify\.example/files/tools/\S+\.png\?\S+\)", run.outputs["answer"])
     assert run.tool["files"].value == []
+
+
+def test_prompt_is_written_by_the_model_that_the_editor_chose(play: Play, daemon: PluginDaemon) -> None:
+    asked: list[Mapping[str, Any]] = []
+
+    def writes(request: Mapping[str, Any]) -> Mapping[str, Any]:
+        asked.append(request)
+        message = {"role": "assistant", "content": '{"prompt": "a red fox in deep snow"}'}
+        return {"model": request["model"], "delta": {"index": 0, "message": message}}
+
+    model = {"provider": "langgenius/openai/openai", "model": "gpt-4o-mini", "model_type": "llm", "mode": "chat"}
+    daemon.reverse["llm"] = writes
+    try:
+        run = play(workflow({"prompt": QUERY}, form={"enhance_with": constant(model)}), query="狐狸")
+    finally:
+        del daemon.reverse["llm"]
+
+    assert (asked[0]["provider"], asked[0]["model"]) == (model["provider"], model["model"])
+    assert run.tool["prompt"] == "a red fox in deep snow"
+    assert "used as written" not in run.tool["text"]

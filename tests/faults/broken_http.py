@@ -110,14 +110,15 @@ _ONCE: tuple[tuple[str, Action, End, End, End], ...] = (
     ("A connection breaks once", Reset(), PICTURES, PICTURES, PICTURES),
     ("A connection breaks once, after the request arrived", Reset(after=True), PICTURES, PICTURES, PICTURES),
     ("An answer drips, but ends", Drip(0.3, head=True), PICTURES, PICTURES, PICTURES),
-    ("HTTP 500, once", Answer(500), NOT_TAKEN, NOT_TAKEN, PICTURES),
-    ("HTTP 502, once", Answer(502, _PAGE), NOT_TAKEN, PICTURES, PICTURES),
-    ("HTTP 429, once", Answer(429), NOT_TAKEN, PICTURES, PICTURES),
-    ("HTTP 502 once, after the request arrived", Answer(502, _PAGE, after=True), NOT_TAKEN, PICTURES, PICTURES),
-    ("HTTP 504 once, after the request arrived", Answer(504, _PAGE, after=True), NOT_TAKEN, PICTURES, PICTURES),
+    ("HTTP 500, once", Answer(500), PICTURES, PICTURES, PICTURES),
+    ("HTTP 500 once, after the request arrived", Answer(500, after=True), PICTURES, PICTURES, PICTURES),
+    ("HTTP 502, once", Answer(502, _PAGE), PICTURES, PICTURES, PICTURES),
+    ("HTTP 429, once", Answer(429), PICTURES, PICTURES, PICTURES),
+    ("HTTP 502 once, after the request arrived", Answer(502, _PAGE, after=True), PICTURES, PICTURES, PICTURES),
+    ("HTTP 504 once, after the request arrived", Answer(504, _PAGE, after=True), PICTURES, PICTURES, PICTURES),
     ("An answer is cut off once", Truncate(), PICTURES, PICTURES, PICTURES),
-    ("A web page once, after the request arrived", Answer(200, _PAGE, after=True), NOT_TAKEN, PICTURES, FAILED),
-    ("An empty answer once, after the request arrived", Answer(after=True), NOT_TAKEN, PICTURES, FAILED),
+    ("A web page once, after the request arrived", Answer(200, _PAGE, after=True), PICTURES, PICTURES, PICTURES),
+    ("An empty answer once, after the request arrived", Answer(after=True), PICTURES, PICTURES, PICTURES),
 )
 
 

@@ -20,6 +20,7 @@ from comfybridge.library import Pasted
 from comfybridge.pool import Pool
 from tests.contract import graphs
 from tests.contract.server import Prompt, eventually
+from tests.faults import secrets
 from tests.faults.frames import FrameFault
 from tests.faults.relay import Relay
 from tests.faults.rules import Rule
@@ -71,7 +72,8 @@ class Scenario:
 
     ``rules`` are the relay's from the start, ``then`` those from the stage on. ``before`` happens before the call,
     ``act`` when a queued or running job has reached the stage. ``jobs`` is how many the server may have taken.
-    ``goes_on`` lets a held job finish after the fault. ``only_simulator`` says why a real server cannot do it.
+    ``goes_on`` lets a held job finish after the fault. ``keeps_on`` says whether a late job is left to go on, as in
+    ``generation.generate``. ``only_simulator`` says why a real server cannot do it.
     """
 
     fault: str
@@ -86,6 +88,7 @@ class Scenario:
     deadline_s: float = 20.0
     jobs: int = 1
     goes_on: bool = True
+    keeps_on: bool = True
     cuts: bool = False
     only_simulator: str = ""
     is_fast: bool = True
@@ -132,8 +135,11 @@ class Play:
     def run(self) -> Result:
         scenario = self.scenario
         self.server.reset()
-        with Relay(self.server.url, scenario.rules, scenario.sockets) as self.relay:
-            self.client = Client(self.relay.url)
+        with (
+            Relay(self.server.url, scenario.rules, scenario.sockets) as self.relay,
+            secrets.heard() as self.log,
+        ):
+            self.client = Client(self.relay.url, secrets.HEADERS, query=secrets.QUERY)
             thread = threading.Thread(target=self._call, name="call")
             try:
                 if scenario.stage is Stage.QUEUED:
@@ -208,7 +214,14 @@ class Play:
         deadline = Deadline(self.scenario.deadline_s)
         started = time.monotonic()
         try:
-            made = generation.generate(Pasted(graph), Inputs(), Pool([self.client]), deadline=deadline, extra_data={})
+            made = generation.generate(
+                Pasted(graph),
+                Inputs(),
+                Pool([self.client]),
+                deadline=deadline,
+                extra_data=secrets.EXTRA_DATA,
+                keeps_on=self.scenario.keeps_on,
+            )
             self.files = [item for item in made if isinstance(item, OutputFile)]
         except BaseException as error:  # noqa: BLE001  # whatever it is, the verdict names it
             self.error = error
@@ -255,7 +268,8 @@ class Play:
         return None
 
     def _wrong(self) -> list[str]:
-        return [*self._wrong_end(), *self._wrong_remains()]
+        wrong = [*self._wrong_end(), *self._wrong_remains()]
+        return [*wrong, *secrets.shown(self.log, self.error, self.server, self.relay.accepted)]
 
     def _wrong_end(self) -> Iterator[str]:
         scenario, end = self.scenario, self._end()
@@ -293,7 +307,7 @@ class Play:
         if self.server.pid is None:
             return
         ours = set(self.relay.accepted)
-        if self._end() is End.TIMED_OUT:
+        if self._end() is End.TIMED_OUT and self.scenario.keeps_on:
             if not self.known():
                 yield "timed out, but the job is gone"
             return

@@ -30,6 +30,7 @@ class Relay:
         self._sockets = sockets
         self._opened = 0
         self._connections: set[asyncio.Task[None]] = set()
+        self._idle: set[asyncio.Task[None]] = set()
         self._posted = threading.Condition()
         self.port = 0
         self.posted: list[str] = []
@@ -110,20 +111,23 @@ class Relay:
         await self._cut()
 
     async def _cut(self) -> None:
-        tasks = list(self._connections)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # First those on which nothing is under way: whoever learns by another that all is over must not find one open.
+        for tasks in (list(self._idle), list(self._connections)):
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _connected(self) -> None:
         with contextlib.suppress(BlockingIOError):
             connection, _ = self._listener.accept()
             task = asyncio.ensure_future(self._serve(connection))
             self._connections.add(task)
+            self._idle.add(task)
             task.add_done_callback(lambda ended: self._ended(ended, connection))
 
     def _ended(self, task: asyncio.Task[None], connection: socket.socket) -> None:
         self._connections.discard(task)
+        self._idle.discard(task)
         # A task that was cancelled before its first step has not done it.
         connection.close()
 
@@ -131,11 +135,15 @@ class Relay:
         connection.settimeout(0)
         client, to_client = await asyncio.open_connection(sock=connection, limit=LONGEST_HEAD)
         upstream = Upstream(*self._server)
+        task = asyncio.current_task()
+        assert task is not None
         try:
             while (request := await read_request(client)) is not None:
+                self._idle.discard(task)
                 self._note(request)
                 if not await self._answer(request, client, to_client, upstream):
                     return
+                self._idle.add(task)
         except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             reset(to_client)
         finally:

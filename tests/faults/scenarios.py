@@ -223,6 +223,15 @@ def _job() -> Iterator[Scenario]:
     )
     yield Scenario(fault="The job takes too long", stage=QUEUED, wanted=TIMED_OUT, goes_on=False, deadline_s=SHORT_S)
     yield Scenario(fault="The job takes too long", stage=RUNNING, wanted=TIMED_OUT, goes_on=False, deadline_s=SHORT_S)
+    for stage in (QUEUED, RUNNING):
+        yield Scenario(
+            fault="The job takes too long, and after_timeout is cancel",
+            stage=stage,
+            wanted=TIMED_OUT,
+            goes_on=False,
+            keeps_on=False,
+            deadline_s=SHORT_S,
+        )
     yield Scenario(
         fault="The job takes too long, without a WebSocket",
         stage=RUNNING,

@@ -1,6 +1,7 @@
 """The part of the fault suite that waits for little; ``make faults`` plays all of it."""
 
 import dataclasses
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from comfybridge import client, events, jobs, transport, watch
-from tests.faults import crowds, table
+from tests.faults import crowds, secrets, table
 from tests.faults.broken_http import SHORT_S
 from tests.faults.play import End, Scenario, Stage, play
 from tests.faults.scenarios import all_scenarios
@@ -28,8 +29,9 @@ def server() -> Iterator[Simulated]:
 
 
 @pytest.fixture(autouse=True)
-def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+def _quick(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Shorten the waits that only spare a server's time; keep the proxies of the developer's machine out."""
+    caplog.set_level(logging.DEBUG, secrets.LOGGER.name)
     for module, name, value in (
         (watch, "_LOOK_EVERY_S", 0.2),
         (watch, "_POLL_FIRST_S", 0.05),
@@ -38,6 +40,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
         (watch, "_GONE_AFTER_S", 0.5),
         (events, "_DEAF_AFTER_S", 0.2),
         (client, "_LOOK_AFTER_S", 0.05),
+        (client, "_AGAIN_AFTER_S", 0.05),
         (client, "_AWAY_S", 0.3),
         (jobs, "_FETCH_PAUSE_S", 0.02),
         (jobs, "_AWAY_S", 0.3),

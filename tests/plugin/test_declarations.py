@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from comfybridge import credentials, library, parameters, reading
-from scripts.package import LANGUAGES, i18n_problems, manifest_problems
+from scripts.checks import manifest as manifest_rules
+from scripts.checks.manifest import LANGUAGES, i18n_problems
 
 ROOT = Path(__file__).parents[2]
 IDENTIFIER = re.compile(r"[a-zA-Z0-9_-]+")
@@ -59,24 +60,57 @@ FILES = {"manifest.yaml": MANIFEST, "provider/comfyui.yaml": PROVIDER, **TOOLS}
 
 
 def test_manifest_passes_what_installation_checks() -> None:
-    assert list(manifest_problems(MANIFEST)) == []
+    assert list(manifest_rules.problems(MANIFEST)) == []
 
 
-def test_manifest_asks_for_the_moderation_model_alone() -> None:
-    assert MANIFEST["resource"]["permission"] == {"model": {"enabled": True, "moderation": True}}
+def test_manifest_asks_for_language_and_moderation_models_alone() -> None:
+    assert MANIFEST["resource"]["permission"] == {"model": {"enabled": True, "llm": True, "moderation": True}}
     assert {tool["identity"]["name"] for tool in TOOLS.values() if "moderation_model" in json.dumps(tool)} == {
         "text2image",
+        "image2image",
+        "inpaint",
+        "text2video",
+        "image2video",
+        "text2audio",
         "run_workflow",
     }
 
 
-@pytest.mark.parametrize("path", ["tools/text2image.yaml", "tools/run_workflow.yaml"])
+@pytest.mark.parametrize("path", [path for path, tool in TOOLS.items() if "moderation_model" in json.dumps(tool)])
 def test_moderation_is_off_unless_the_app_chooses_a_model(path: str) -> None:
     (model,) = (each for each in TOOLS[path]["parameters"] if each["name"] == "moderation_model")
 
     assert (model["type"], model["scope"], model["form"]) == ("model-selector", "moderation", "form")
     assert not model["required"]
     assert "default" not in model
+
+
+WRITTEN = ("text2image", "image2image", "inpaint", "text2video", "image2video", "text2audio", "run_workflow")
+
+
+def test_prompts_can_be_enhanced_wherever_there_are_prompts() -> None:
+    for path, tool in TOOLS.items():
+        parameters = {each["name"]: each for each in tool["parameters"]}
+
+        assert ("prompt" in parameters) == (Path(path).stem in WRITTEN), path
+        assert ("enhance_with" in parameters) == ("style" in parameters) == ("prompt" in parameters), path
+        assert ("prompt" in tool["output_schema"]["properties"]) == (Path(path).stem in (*WRITTEN, "get_result")), path
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_enhancing_is_off_unless_the_app_chooses_a_model(name: str) -> None:
+    parameters = {each["name"]: each for each in TOOLS[f"tools/{name}.yaml"]["parameters"]}
+    model, style = parameters["enhance_with"], parameters["style"]
+
+    assert (model["type"], model["scope"], model["form"]) == ("model-selector", "llm", "form")
+    assert (style["type"], style["form"]) == ("string", "form")
+    assert not any(each["required"] or "default" in each for each in (model, style))
+
+
+def test_sizes_of_videos_are_those_that_a_model_may_choose() -> None:
+    (size,) = (each for each in TOOLS["tools/text2video.yaml"]["parameters"] if each["name"] == "size")
+
+    assert tuple(option["value"] for option in size["options"]) == parameters.VIDEO_SIZES
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -193,7 +227,7 @@ def test_parameters_are_those_that_apps_are_built_on() -> None:
     assert set(PARAMETERS) == {
         "prompt", "negative_prompt", "template", "model", "loras", "sampler", "scheduler", "size", "width", "height",
         "seed", "steps", "cfg", "count", "output", "format", "keep_metadata", "wait", "timeout", "progress",
-        "idempotency_key", "after_timeout", "moderation_model",
+        "idempotency_key", "after_timeout", "moderation_model", "enhance_with", "style",
     }  # fmt: skip
 
 
@@ -211,7 +245,7 @@ def test_template_offers_every_template_that_needs_a_text_alone() -> None:
 
 def test_sizes_offered() -> None:
     assert [option["value"] for option in PARAMETERS["size"]["options"]] == [
-        *reading.SIZES, *reading.PLATFORM_SIZES, "custom",
+        "auto", *reading.SIZES, *reading.PLATFORM_SIZES, "custom",
     ]  # fmt: skip
 
 
@@ -328,5 +362,5 @@ def test_output_variables_are_declared() -> None:
     assert not RESERVED_OUTPUTS & set(schema["properties"])
     assert set(schema["properties"]) == {
         "prompt_id", "status", "seed", "width", "height", "template", "model", "seconds", "image_urls", "progress",
-        "made_by",
+        "made_by", "prompt", "negative_prompt",
     }  # fmt: skip

@@ -16,14 +16,16 @@ from comfybridge.simulator.daemon import PluginDaemon
 from tests.plugin.calls import Call, get
 
 PNG = b"\x89PNG\r\n\x1a\n"
-#: What text, JSON and variables may come to: an Agent's model reads them all.
+#: What text, JSON and variables but the prompt itself may come to: an Agent's model reads them all.
 LONGEST_ANSWER = 1500
 
 
 def size_of(answer: Answer) -> int:
-    """Bytes of all that is not a picture."""
+    """Bytes of all that is neither a picture nor the variable with the prompt."""
     variables = [
-        [m.message["variable_name"], m.message["variable_value"]] for m in answer.messages if m.type == "variable"
+        [m.message["variable_name"], m.message["variable_value"]]
+        for m in answer.messages
+        if m.type == "variable" and m.message["variable_name"] != "prompt"
     ]
     return len(answer.text.encode()) + len(json.dumps([answer.json, variables], ensure_ascii=False).encode())
 
@@ -51,6 +53,7 @@ def test_variables_say_what_was_made(text2image: Call, comfyui: Simulator) -> No
         "template": "sd15",
         "model": "v1-5-pruned-emaonly-fp16.safetensors",
         "made_by": "comfyui",
+        "prompt": "a red fox",
     }
     assert list(get(f"{comfyui.url}/history/{prompt_id}")) == [prompt_id]
 
@@ -75,7 +78,7 @@ def test_text_is_one_line_and_json_is_one_object(text2image: Call) -> None:
 def test_only_declared_variables_are_sent(text2image: Call) -> None:
     declared = {
         "prompt_id", "status", "seed", "width", "height", "template", "model", "seconds", "image_urls", "progress",
-        "made_by",
+        "made_by", "prompt", "negative_prompt",
     }  # fmt: skip
 
     answer = text2image(prompt="a red fox", output="both", progress=True)
@@ -90,6 +93,21 @@ def test_words_stay_short_however_many_pictures(text2image: Call, output: str) -
 
     assert len(answer.files) == 8
     assert size_of(answer) <= LONGEST_ANSWER
+    assert answer.variables["prompt"] == "狐" * 500
+    assert "prompt" not in answer.json[0]
+
+
+def test_prompts_that_were_used_are_told(text2image: Call, daemon: PluginDaemon, comfyui: Simulator) -> None:
+    answer = text2image(prompt="a red fox", negative_prompt="blur", template="sd15")
+    queued = text2image(prompt="a blue fox", negative_prompt="blur", template="sd15", wait=False)
+
+    earlier = daemon.call_tool(
+        "comfyui", "get_result", {"prompt_id": queued.variables["prompt_id"]}, credentials={"base_url": comfyui.url}
+    )
+
+    for each, prompt in ((answer, "a red fox"), (queued, "a blue fox"), (earlier, "a blue fox")):
+        assert (each.variables["prompt"], each.variables["negative_prompt"]) == (prompt, "blur")
+        assert (each.json[0]["prompt"], each.json[0]["negative_prompt"]) == (prompt, "blur")
 
 
 def test_server_address_is_not_told(text2image: Call, comfyui: Simulator) -> None:

@@ -16,6 +16,7 @@ from comfybridge.simulator.dify_files import DifyFiles
 from comfybridge.simulator.faults import DropConnection, NodeFailure, NoOutput, OutOfMemory, Respond
 from tests.core.gate import Gate, context
 from tests.core.images_service import KEY, ImagesService, images_service
+from tests.core.making import catalogue
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "sn0w-passw0rd"
@@ -137,6 +138,66 @@ def test_secrets_are_nowhere_however_a_call_ends(fresh: PluginDaemon, ending: st
     assert seen(fresh.transcript) == []
     assert [line for line in log_of(fresh) if PROMPT in line] == []
     assert not any(KEY in str(headers) for headers in sent)
+
+
+GRAPH = {
+    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}},
+    "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": PROMPT}},
+}
+#: Each further tool and the parameters of a call that succeeds; in place of ``JOB`` the id of a job that has ended.
+TOOLS: dict[str, Mapping[str, Any]] = {
+    "image2image": {"prompt": PROMPT, "from_prompt_id": "JOB"},
+    "inpaint": {"prompt": PROMPT, "from_prompt_id": "JOB"},
+    "upscale": {"from_prompt_id": "JOB"},
+    "text2video": {"prompt": PROMPT, "seconds": 1, "size": "128x128"},
+    "image2video": {"prompt": PROMPT, "seconds": 1, "size": "128x128", "from_prompt_id": "JOB"},
+    "text2audio": {"prompt": PROMPT, "seconds": 1},
+    "run_workflow": {"workflow": json.dumps(GRAPH), "values": json.dumps({"2.filename_prefix": PROMPT})},
+    "get_result": {"prompt_id": "JOB"},
+    "cancel_job": {"prompt_id": "JOB"},
+    "server_info": {"search": "sd"},
+}
+#: What happens to ComfyUI after the job that the tools ask for has ended, and how it is asked.
+TROUBLES: dict[str, tuple[Any, Mapping[str, Any]]] = {
+    "none": (None, {}),
+    "not let in": (Respond(status=401, body=" ".join(SECRETS).encode()), {}),
+    "a page of something else": (Respond(status=200, body=" ".join(SECRETS).encode()), {}),
+    "a node that fails": (NodeFailure(node="SaveImage", message=PROMPT), {}),
+    "no such host": (None, {"base_url": with_secrets("http://comfyui.invalid")}),
+}
+
+
+@pytest.mark.parametrize("tool", TOOLS)
+def test_secrets_are_nowhere_in_any_tool(fresh: PluginDaemon, tool: str) -> None:
+    with Simulator(models=catalogue()) as comfyui:
+        given = {"base_url": with_secrets(comfyui.url), **CREDENTIALS, "fallback_model": "", "max_pixels": ""}
+        made = fresh.call_tool(
+            "comfyui", "text2image", {"prompt": PROMPT, "template": "sd15", "size": "64x64"}, credentials=given
+        )
+        parameters = {
+            name: str(made.variables["prompt_id"]) if value == "JOB" else value for name, value in TOOLS[tool].items()
+        }
+        shown, ended = "", {}
+        for trouble, (fault, credentials) in TROUBLES.items():
+            comfyui.heal()
+            if fault is not None:
+                comfyui.inject(fault, times=None)
+            try:
+                answer = fresh.call_tool(
+                    "comfyui", tool, {**parameters, "timeout": 20}, credentials={**given, **credentials}
+                )
+                ended[trouble] = "succeeded"
+                shown += "".join(map(str, (answer.text, answer.variables, answer.json)))
+            except PluginError as error:
+                ended[trouble] = "failed"
+                shown += f"{error.message}{error.traceback}"
+        comfyui.heal()
+        shown += everything_in(comfyui)
+
+    assert (ended["none"], ended["not let in"], ended["no such host"]) == ("succeeded", "failed", "failed")
+    assert seen(shown) == []
+    assert seen(fresh.transcript) == []
+    assert [line for line in log_of(fresh) if PROMPT in line] == []
 
 
 def refuse_with_secrets(_request: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -123,6 +123,17 @@ class TestModerationModel:
             daemon.call_tool("comfyui", "run_workflow", values, credentials={"base_url": comfyui.url})
         assert [asked["text"] for asked in moderates.asked] == ["a fox\ngore"]
 
+    @pytest.mark.parametrize("tool", ["image2image", "inpaint", "text2video", "image2video", "text2audio"])
+    @pytest.mark.usefixtures("untouched")
+    def test_prompts_of_the_other_tools_are_checked_too(
+        self, daemon: PluginDaemon, comfyui: Simulator, moderates: Moderates, tool: str
+    ) -> None:
+        values = {"prompt": "so much gore", "moderation_model": MODEL}
+
+        with pytest.raises(PluginError, match="objects to the prompt"):
+            daemon.call_tool("comfyui", tool, values, credentials={"base_url": comfyui.url})
+        assert [asked["text"] for asked in moderates.asked] == ["so much gore"]
+
 
 class TestMaxPixels:
     SMALL: Mapping[str, Any] = {"template": "sd15", "size": "custom", "width": 512, "height": 512}
@@ -244,6 +255,7 @@ class TestFallback:
 
         assert [(file.data, file.mime_type) for file in answer.files] == [(png(), "image/png")] * 2
         assert "prompt_id" not in answer.variables
+        assert answer.variables["prompt"] == "a fox"
         assert {name: answer.variables[name] for name in ("status", "made_by", "width", "height")} == {
             "status": "succeeded",
             "made_by": "gpt-image-1",
@@ -278,8 +290,8 @@ class TestFallback:
         failure = fails(prompt="a fox", credentials=self.credentials(service, down))
 
         assert (failure.outcome, failure.prompt_id) == ("failed", None)
-        assert failure.english.index("The image service is busy") < failure.english.index(f"ComfyUI at {down}")
-        assert failure.english.index(f"ComfyUI at {down}") < failure.english.index("The fallback gpt-image-1 at")
+        assert failure.english.index("The image service is busy") < failure.english.index("ComfyUI at base_url")
+        assert failure.english.index("ComfyUI at base_url") < failure.english.index("The fallback gpt-image-1 at")
         assert failure.chinese.startswith("图片服务繁忙或暂时无法访问，请几分钟后再试。")
 
     def test_slow_fallback_ends_with_the_call(self, fails: Fails, service: ImagesService, down: str) -> None:
@@ -304,7 +316,7 @@ class TestFallback:
                 "comfyui", tool, {"prompt": "a fox", **parameters}, credentials=self.credentials(service, down)
             )
 
-        assert down in read_failure(raised.value.message).english
+        assert "ComfyUI at base_url refuses" in read_failure(raised.value.message).english
         assert service.asked == []
 
     @pytest.mark.usefixtures("untouched")
@@ -328,11 +340,9 @@ def test_chat_user_reads_a_sentence_of_use_first(fails: Fails) -> None:
 
     assert failure.english.startswith(
         "The image service is busy or cannot be reached right now. Please try again in a few minutes. (ComfyUI at"
-        " http://comfyui.invalid:8188 cannot be found"
+        " base_url cannot be found"
     )
-    assert failure.chinese.startswith(
-        "图片服务繁忙或暂时无法访问，请几分钟后再试。（ComfyUI（http://comfyui.invalid:8188）"
-    )
+    assert failure.chinese.startswith("图片服务繁忙或暂时无法访问，请几分钟后再试。（ComfyUI（base_url）")
 
 
 def test_places_are_counted_over_calls_at_once(daemon: PluginDaemon, comfyui: Simulator) -> None:

@@ -57,12 +57,12 @@ def gateway(database_url: str, store: Path) -> Iterator[str]:
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="gateway", daemon=True)
     thread.start()
-    assert started.wait(10)
+    assert started.wait(60)
     try:
         yield addresses[0]
     finally:
         loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
+        thread.join(60)
         loop.close()
 
 
@@ -75,7 +75,7 @@ def worker(database_url: str, store: Path, comfyui: str) -> Iterator[Worker]:
         yield working
     finally:
         working.stop()
-        thread.join(20)
+        thread.join(60)
 
 
 @contextmanager

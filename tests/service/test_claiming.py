@@ -13,6 +13,8 @@ from tests.service.running import database
 
 HIGH, NORMAL, LOW = 0, 1, 2
 ONE, OTHER = "http://one", "http://other"
+NEW_S = -60.0
+"""Queued just now, for as long as any test may take."""
 
 
 @pytest.fixture
@@ -114,20 +116,20 @@ def test_server_gets_what_it_can_run(connection: psycopg.Connection) -> None:
 
 def test_job_goes_to_the_idle_server_that_has_its_model(connection: psycopg.Connection) -> None:
     connection.execute("UPDATE servers SET loaded = 'sdxl' WHERE url = %s", (OTHER,))
-    queue(connection, "new", waited_s=0.0)
+    queue(connection, "new", waited_s=NEW_S)
 
     assert claim(connection, ONE) is None
     assert claimed(connection, OTHER) == "new"
 
 
 def test_second_place_is_left_to_an_idle_server(connection: psycopg.Connection) -> None:
-    queue(connection, "first", waited_s=0.0)
+    queue(connection, "first", waited_s=NEW_S)
     claimed(connection)
-    queue(connection, "second", waited_s=0.0)
+    queue(connection, "second", waited_s=NEW_S)
 
     assert claim(connection, ONE, is_second=True) is None
     assert claimed(connection, OTHER) == "second"
-    queue(connection, "third", waited_s=0.0)
+    queue(connection, "third", waited_s=NEW_S)
     third = claim(connection, ONE, is_second=True)
     assert third is not None
     assert third.prompt_id == "third"

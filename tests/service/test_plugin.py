@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,15 +37,13 @@ def test_pictures_results_and_cancelling(postgres: str, daemon: PluginDaemon, tm
 
         comfyui.hold()
         server = Server(url)
-        with pytest.raises(PluginError):
-            daemon.call_tool(
-                "comfyui",
-                "text2image",
-                {"prompt": "a storm", "timeout": 2, "after_timeout": "keep"},
-                credentials=credentials,
-            )
-        ((running,), _) = server.queued()
-        daemon.call_tool("comfyui", "cancel_job", {"prompt_id": running}, credentials=credentials)
-        eventually(lambda: server.queued() == ([], []))
+        with ThreadPoolExecutor() as pool:
+            storm = {"prompt": "a storm"}
+            call = pool.submit(daemon.call_tool, "comfyui", "text2image", storm, credentials=credentials)
+            (running,) = eventually(lambda: server.queued()[0])
+            daemon.call_tool("comfyui", "cancel_job", {"prompt_id": running}, credentials=credentials)
+            with pytest.raises(PluginError, match="interrupted"):
+                call.result()
+        assert server.queued() == ([], [])
         comfyui.release()
         server.close()

@@ -46,7 +46,7 @@ def serving(data: Path, comfyui: str) -> Iterator[tuple[subprocess.Popen[bytes],
     finally:
         server.close()
         process.terminate()
-        process.wait(30)
+        process.wait(60)
 
 
 def has_a_server(server: Server) -> bool:
@@ -92,7 +92,7 @@ def test_second_one_on_the_same_data_says_so(data: Path) -> None:
     with Simulator() as comfyui, serving(data, comfyui.url):
         command = [*MAIN, "serve", "--comfyui", comfyui.url, "--data", str(data)]
 
-        second = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
     assert second.returncode == 1
     assert "another one serves from" in second.stderr

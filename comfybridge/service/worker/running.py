@@ -69,13 +69,14 @@ class Run:
         for run in range(1, _MOST_RUNS + 1):
             if not is_there and (refusal := self._submit(listener, deadline)) is not None:
                 return refusal
-            is_there = False
             known = Job(
                 prompt_id=prompt_id,
                 client=self.client,
                 filled=filling.as_is(Template(name="workflow", prompt=self.job.prompt, is_users=True)),
-                listener=listener,
+                # Of what somebody else submitted no frame reaches us: it may have ended before we came.
+                listener=Listener(None) if is_there else listener,
             )
+            is_there = False
             entry = _drained(jobs.entry_of(known, deadline))
             verdict = read_history(entry)
             try:

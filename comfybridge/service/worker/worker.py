@@ -123,6 +123,7 @@ class Worker:
                 adopted = partial(self._work_on, job, _nothing, may_be_there=True)
                 self._threads.start_once(f"adopted-{job.prompt_id}", adopted)
             self._in_charge.set()
+            self._upkeep.set()
             try:
                 while not self._threads.stopping.wait(_POLL_S):
                     connection.execute("SELECT 1")
@@ -241,7 +242,10 @@ class Worker:
                 self._upkeep.clear()
                 if self._in_charge.is_set():
                     row = connection.execute(_MODE, (self.name, self._url)).fetchone()
-                    self._takes_jobs = row is not None and row[0] == "active"
+                    takes_jobs = row is not None and row[0] == "active"
+                    if takes_jobs and not self._takes_jobs:
+                        self._work.set()
+                    self._takes_jobs = takes_jobs
                 for job in self._leases.renew(connection, self._relay.progress):
                     logger.info("prompt %s is to be stopped", job.prompt_id)
                     self._stop(job)

@@ -1,13 +1,10 @@
-"""The ``comfybridge`` command."""
+"""``comfybridge workflow``: convert, inspect and check saved workflows."""
 
 import argparse
 import contextlib
-import io
 import json
-import signal
 import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,124 +14,13 @@ from comfybridge.client import Client
 from comfybridge.convert import Conversion, read_saved
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, InvalidInput
-from comfybridge.service import commands as service
 from comfybridge.workflow import Definitions, Prompt
 
 _ASK_S = 60.0
 _PROBLEMS, _BAD_FILE = 1, 2
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status says whether it worked."""
-    for stream in (sys.stdout, sys.stderr):
-        # A prompt may hold what a terminal cannot show; that is no reason to end.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(arguments)
-    status: int = options.run(options)
-    return status
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="comfybridge", description="Text in, picture out, on ComfyUI.")
-    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    _add_simulator(commands)
-    _add_workflow(commands)
-    service.add(commands)
-    return parser
-
-
-def _add_simulator(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> None:
-    summary = "serve a ComfyUI stand-in that paints test cards"
-    command = commands.add_parser("simulator", help=summary, description=summary.capitalize() + ".")
-    command.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on (default: %(default)s)",
-    )
-    command.add_argument(
-        "--port",
-        type=int,
-        default=8188,
-        help="port; 0 takes a free one (default: %(default)s)",
-    )
-    command.add_argument(
-        "--work",
-        type=float,
-        default=1.0,
-        metavar="SECONDS",
-        help="how long a picture takes (default: %(default)s)",
-    )
-    command.add_argument(
-        "--models",
-        nargs="+",
-        metavar="PRESET",
-        help="z-image-turbo, sdxl, sd15, loras (default: all of them)",
-    )
-    command.add_argument(
-        "--workflows",
-        type=Path,
-        metavar="DIR",
-        help="serve the .json files of a folder as the workflows that the server has saved",
-    )
-    command.add_argument("--previews", action="store_true", help="send latent previews")
-    command.set_defaults(run=_simulator)
-
-
-def _simulator(options: argparse.Namespace) -> int:
-    # Here, since only this command needs aiohttp and Pillow.
-    from comfybridge.simulator import Simulator  # noqa: PLC0415
-    from comfybridge.simulator.simulator import DEFAULT_MODELS  # noqa: PLC0415
-
-    try:
-        simulator = Simulator(
-            options.models or DEFAULT_MODELS,
-            work=options.work,
-            previews=options.previews,
-            host=options.host,
-            port=options.port,
-            workflows=_saved_workflows(options.workflows) if options.workflows else {},
-        )
-    except (OSError, ValueError) as mistake:
-        print(f"comfybridge simulator: {mistake}")
-        return 2
-    stopped = threading.Event()
-    try:
-        with simulator:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                signal.signal(number, lambda *_: stopped.set())
-            print(
-                f"ComfyUI simulator at {simulator.url} (test cards, no diffusion model); Ctrl+C ends it",
-                flush=True,
-            )
-            # In pieces: on Windows a wait without an end cannot be interrupted.
-            while not stopped.wait(1.0):
-                pass
-    except OSError as fault:
-        print(f"comfybridge simulator: cannot listen on {options.host}:{options.port}: {fault.strerror}")
-        return 1
-    return 0
-
-
-def _saved_workflows(folder: Path) -> dict[str, object]:
-    if not folder.is_dir():
-        raise ValueError(f"no folder {str(folder)!r}")
-    saved = {}
-    for path in sorted(folder.rglob("*.json")):
-        try:
-            saved[path.relative_to(folder).as_posix()] = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as fault:
-            raise ValueError(f"{path} is not JSON: {fault}") from fault
-    return saved
-
-
-def _add_workflow(
-    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
-) -> None:
-    summary = "work with saved workflows"
-    group = commands.add_parser("workflow", help=summary, description=summary.capitalize() + ".")
+def add(group: argparse.ArgumentParser) -> None:
     actions = group.add_subparsers(title="actions", required=True, metavar="ACTION")
     held = "a saved workflow, one in API format, or a picture or video by ComfyUI"
 

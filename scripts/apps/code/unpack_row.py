@@ -1,0 +1,5 @@
+import json
+
+
+def main(row: str) -> dict:
+    return json.loads(row)
