@@ -18,7 +18,7 @@ def add(parser: argparse.ArgumentParser, *, is_progressing: bool = False) -> Non
     group = parser.add_argument_group(say("printing", "输出"))
     group.add_argument("--json", action="store_true", help=say("print JSON", "输出 JSON"))
     if is_progressing:
-        group.add_argument("--quiet", action="store_true", help=say("show no progress", "不显示进度"))
+        group.add_argument("-q", "--quiet", action="store_true", help=say("show no progress", "不显示进度"))
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:

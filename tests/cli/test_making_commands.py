@@ -43,7 +43,7 @@ class TestOutput:
         assert "\x1b" not in printed.err + printed.out
 
     def test_quiet_prints_the_path_alone(self, capsys: pytest.CaptureFixture[str]) -> None:
-        main(["generate", "a fox", *SMALL, "--quiet"])
+        main(["generate", "a fox", *SMALL, "-q"])
 
         printed = capsys.readouterr()
         assert (printed.err, len(printed.out.splitlines())) == ("", 1)
