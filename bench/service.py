@@ -37,7 +37,7 @@ _ADDED = Aim(0.030, of_ratio=False)
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One client: how many jobs each second, and the seconds of each from its submission to the bytes of its picture."""
+    """One client: jobs each second, and the seconds of each from its submission to the bytes of its picture."""
 
     rate: float
     seconds: Sequence[float]
@@ -64,7 +64,7 @@ def measure() -> Section:
         Row(label="added to the 95th percentile", ours=ours - other, other=None, unit="ms", aim=_ADDED),
     ]
     notes = [
-        f"time per job: {_AT_ONCE} at once, {_JOBS} jobs; one job: at {half:.0f} jobs a second, half of the service's most",
+        f"time per job: {_AT_ONCE} at once, {_JOBS} jobs; one job: at {half:.0f} a second, half of the most",
         "client, simulators, gateway, workers and PostgreSQL share this machine's processors",
     ]
     return Section(f"The service over {_SERVERS} simulators with 0 s of work", "direct", rows, notes)

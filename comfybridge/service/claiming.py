@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from comfybridge.service.database import ASKED, QUEUED, as_json, told
+from comfybridge.service.database import ASKED, QUEUED, STARTED, as_json, told
 from comfybridge.service.priorities import AGEING_S
 
 LEASE_S = 15.0
@@ -50,7 +50,7 @@ chosen AS (
     ) AS turn
     CROSS JOIN LATERAL (
         SELECT prompt_id FROM jobs
-        WHERE prompt_id IN (
+        WHERE prompt_id = ANY (ARRAY (
             SELECT prompt_id FROM jobs AS job
             WHERE state = 'queued' AND priority = ranked.priority AND owner = turn.owner AND not_before <= now()
                 AND wants IN (SELECT wants FROM offers WHERE server = %(server)s) AND %(server)s <> ALL (avoid)
@@ -66,7 +66,7 @@ chosen AS (
                             WHERE busy.server = other.url AND busy.state IN ('claimed', 'running'))
                 )
             ORDER BY number, created LIMIT %(window)s
-        ) AND state = 'queued'
+        )) AND state = 'queued'
         ORDER BY (wants = (SELECT loaded FROM mine) OR created < now() - make_interval(secs => %(patience_s)s)) DESC,
             number, created
         LIMIT 1
@@ -106,9 +106,12 @@ RETURNING jobs.prompt_id, jobs.cancel_asked IS NOT NULL
 """
 
 _START = """
-UPDATE jobs SET state = 'running', started = clock_timestamp()
-WHERE prompt_id = %(prompt_id)s AND fence = %(fence)s AND state = 'claimed'
-RETURNING owner, client_id
+WITH begun AS (
+    UPDATE jobs SET state = 'running', started = clock_timestamp()
+    WHERE prompt_id = %(prompt_id)s AND fence = %(fence)s AND state = 'claimed'
+    RETURNING prompt_id
+)
+SELECT pg_notify(%(started)s, %(notice)s) FROM begun
 """
 
 # What the turn was charged with goes back; the next one is charged anew.
@@ -211,8 +214,10 @@ def renew(connection: Connection, held: Mapping[str, int], progress: Mapping[str
 
 
 def start(connection: Connection, job: Claimed) -> bool:
-    """ComfyUI began with it."""
-    return connection.execute(_START, {"prompt_id": job.prompt_id, "fence": job.fence}).fetchone() is not None
+    """ComfyUI began with it: gateways hear of that."""
+    notice = {"prompt_id": job.prompt_id, "owner": job.owner, "client_id": job.client_id}
+    values = {"prompt_id": job.prompt_id, "fence": job.fence, "started": STARTED, "notice": told(notice)}
+    return connection.execute(_START, values).fetchone() is not None
 
 
 def release(

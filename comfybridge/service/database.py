@@ -28,12 +28,16 @@ _CONNECT_S = 10
 
 
 def sync_pool(url: str, *, most: int, name: str) -> ConnectionPool:
-    return ConnectionPool(url, min_size=1, max_size=most, name=name, timeout=_CONNECT_S, open=True)
+    return ConnectionPool(
+        url, min_size=1, max_size=most, name=name, timeout=_CONNECT_S, open=True, kwargs={"autocommit": True}
+    )
 
 
 def async_pool(url: str, *, most: int, name: str) -> AsyncConnectionPool:
     """To be opened on its event loop."""
-    return AsyncConnectionPool(url, min_size=1, max_size=most, name=name, timeout=_CONNECT_S, open=False)
+    return AsyncConnectionPool(
+        url, min_size=1, max_size=most, name=name, timeout=_CONNECT_S, open=False, kwargs={"autocommit": True}
+    )
 
 
 def single(url: str, name: str) -> psycopg.Connection:

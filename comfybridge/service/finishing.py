@@ -1,4 +1,7 @@
-"""How a job ends: its outcome, its history, its files and its bill, in the one transaction that ends it."""
+"""How a job ends: its outcome, its history and its files in one transaction; then its bill, which need not be durable.
+
+All jobs of an owner are billed in one row: nobody may hold that while the disk writes.
+"""
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +27,7 @@ UPDATE jobs SET
     gpu_s = %(gpu_s)s, ended = clock_timestamp(), expires = now() + make_interval(secs => %(keep_s)s),
     lease_until = NULL, secrets = NULL, progress = NULL
 WHERE prompt_id = %(prompt_id)s
+RETURNING pg_notify(%(ended)s, %(notice)s)
 """
 
 _PLACE = """
@@ -35,12 +39,13 @@ ON CONFLICT (owner, type, subfolder, filename) DO UPDATE SET expires = greatest(
 RETURNING filename
 """
 
-_PAY = """
-UPDATE turns SET clock = clock + %(gpu_s)s - %(estimate_s)s WHERE priority = %(priority)s AND owner = %(owner)s
-"""
-
-_LEARN = """
-INSERT INTO durations (wants, seconds) VALUES (%(wants)s, %(gpu_s)s)
+_BILL = """
+WITH asynchronous AS (SELECT set_config('synchronous_commit', 'off', true)),
+paid AS (
+    UPDATE turns SET clock = clock + %(gpu_s)s - %(estimate_s)s FROM asynchronous
+    WHERE priority = %(priority)s AND owner = %(owner)s
+)
+INSERT INTO durations (wants, seconds) SELECT %(wants)s, %(gpu_s)s WHERE %(succeeded)s
 ON CONFLICT (wants) DO UPDATE SET seconds = durations.seconds * (1 - %(latest)s) + EXCLUDED.seconds * %(latest)s
 """
 
@@ -97,14 +102,20 @@ def finish(connection: Connection, prompt_id: str, fence: int, end: End, *, keep
             "is_hidden": history is None,
             "gpu_s": end.gpu_s,
             "keep_s": keep_s,
+            "ended": ENDED,
+            "notice": told({"prompt_id": prompt_id, "owner": owner, "client_id": client_id}),
         }
         connection.execute(_END, values)
-        bill = {"gpu_s": end.gpu_s, "estimate_s": estimate_s, "priority": priority, "owner": owner, "wants": wants}
-        connection.execute(_PAY, bill)
-        if end.outcome == "succeeded":
-            connection.execute(_LEARN, {**bill, "latest": _LATEST})
-        notice = told({"prompt_id": prompt_id, "owner": owner, "client_id": client_id})
-        connection.execute("SELECT pg_notify(%s, %s)", (ENDED, notice))
+    bill = {
+        "gpu_s": end.gpu_s,
+        "estimate_s": estimate_s,
+        "priority": priority,
+        "owner": owner,
+        "wants": wants,
+        "succeeded": end.outcome == "succeeded",
+        "latest": _LATEST,
+    }
+    connection.execute(_BILL, bill)
     return True
 
 

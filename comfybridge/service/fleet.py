@@ -44,6 +44,8 @@ class Fleet:
     servers: list[Server] = field(default_factory=list)
     classes: Classes = field(default_factory=dict)
     """Those of all servers together."""
+    wanted: set[tuple[str, ...]] = field(default_factory=set)
+    """What is written down already of what graphs want, and of the servers that have it."""
     _known: dict[str, Classes] = field(default_factory=dict)
     _read: float = 0.0
     _reading: asyncio.Lock = field(default_factory=asyncio.Lock)

@@ -23,9 +23,7 @@ _NO_PROMPT = {"type": "no_prompt", "message": "No prompt provided", "details": "
 
 # A newcomer, or one who comes back, starts at the clock of the first of those who are there: no debt to collect.
 _ACCEPT = """
-WITH known AS (INSERT INTO wants VALUES (%(wants)s, %(needs)s) ON CONFLICT DO NOTHING),
-able AS (INSERT INTO offers SELECT url, %(wants)s FROM unnest(%(able)s::text[]) AS url ON CONFLICT DO NOTHING),
-turn AS (
+WITH turn AS (
     INSERT INTO turns
     SELECT %(priority)s, %(owner)s, coalesce(
         (SELECT min(clock) FROM turns AS other WHERE priority = %(priority)s AND EXISTS (
@@ -39,11 +37,18 @@ accepted AS (
     INSERT INTO jobs (prompt_id, owner, client_id, prompt, extra_data, secrets, targets, is_partial, node_errors,
         inputs, template, wants, priority, number)
     VALUES (%(prompt_id)s, %(owner)s, %(client_id)s, %(prompt)s, %(extra_data)s, %(secrets)s, %(targets)s,
-        %(is_partial)s, %(node_errors)s, %(inputs)s, %(template)s, %(wants)s, %(priority)s, %(number)s)
+        %(is_partial)s, %(node_errors)s, %(inputs)s, %(template)s, %(wants)s, %(priority)s,
+        coalesce(%(number)s::float, %(sign)s * nextval('numbers')))
     ON CONFLICT (prompt_id) DO NOTHING
-    RETURNING prompt_id
+    RETURNING number
 )
-SELECT pg_notify(%(queued)s, %(notice)s) FROM accepted
+SELECT number, pg_notify(%(queued)s, %(notice)s) FROM accepted
+"""
+
+
+_WANT = """
+WITH known AS (INSERT INTO wants VALUES (%(wants)s, %(needs)s) ON CONFLICT DO NOTHING)
+INSERT INTO offers SELECT url, %(wants)s FROM unnest(%(able)s::text[]) AS url ON CONFLICT DO NOTHING
 """
 
 
@@ -77,14 +82,31 @@ async def accept(state: State, caller: Caller, body: Any) -> Accepted:
         raise Refused(_NO_PROMPT, {})
     if not isinstance(body, dict):
         raise Malformed("the body is no object")
-    number = await _number(state, body)
-    if "prompt" not in body:
-        raise Refused(_NO_PROMPT, {})
+    number = _number(body)
     prompt_id = str(body["prompt_id"]) if "prompt_id" in body else str(uuid4())
     if "\0" in prompt_id or not 0 < len(prompt_id) <= _LONGEST_ID:
         raise Malformed("prompt_id is no usable text")
-    if (known := await _known(state, caller, prompt_id)) is not None:
-        return known
+    try:
+        accepted = await _new(state, caller, body, prompt_id, number)
+    except (Malformed, Refused):
+        if (known := await _known(state, caller, prompt_id)) is not None:
+            return known
+        if number is None:
+            # The counter moves on for refused prompts, too.
+            async with state.pool.connection() as connection:
+                await connection.execute("SELECT nextval('numbers')")
+        raise
+    if accepted is None and (accepted := await _known(state, caller, prompt_id)) is None:
+        raise Malformed("prompt_id is taken")
+    return accepted
+
+
+async def _new(
+    state: State, caller: Caller, body: Mapping[str, Any], prompt_id: str, number: float | None
+) -> Accepted | None:
+    """Queue a prompt; ``None`` when its id is known. All of it is one statement, but for what is wanted first."""
+    if "prompt" not in body:
+        raise Refused(_NO_PROMPT, {})
     prompt, extra_data = body["prompt"] or {}, body.get("extra_data") or {}
     if not isinstance(prompt, dict) or not isinstance(extra_data, dict):
         raise Malformed("prompt and extra_data are objects")
@@ -127,17 +149,17 @@ async def accept(state: State, caller: Caller, body: Any) -> Accepted:
         "able": able,
         "priority": caller.priority,
         "number": number,
+        "sign": -1 if body.get("front") else 1,
         "queued": QUEUED,
         "notice": told({"prompt_id": prompt_id, "owner": caller.owner, "client_id": client_id}),
     }
+    want = (values["wants"], *able)
     async with state.pool.connection() as connection:
-        is_new = await (await connection.execute(_ACCEPT, values)).fetchone() is not None
-    if not is_new:
-        known = await _known(state, caller, prompt_id)
-        if known is None:
-            raise Malformed("prompt_id is taken")
-        return known
-    return Accepted(prompt_id=prompt_id, number=number, node_errors=verdict.node_errors)
+        if want not in state.fleet.wanted:
+            await connection.execute(_WANT, values)
+            state.fleet.wanted.add(want)
+        row = await (await connection.execute(_ACCEPT, values)).fetchone()
+    return Accepted(prompt_id=prompt_id, number=row[0], node_errors=verdict.node_errors) if row is not None else None
 
 
 async def _known(state: State, caller: Caller, prompt_id: str) -> Accepted | None:
@@ -147,17 +169,14 @@ async def _known(state: State, caller: Caller, prompt_id: str) -> Accepted | Non
     return Accepted(prompt_id=prompt_id, number=job.number, node_errors=job.node_errors)
 
 
-async def _number(state: State, body: Mapping[str, Any]) -> float:
-    """The prompt's place; the counter moves on for refused prompts, too."""
-    if "number" in body:
-        try:
-            return float(body["number"])
-        except (TypeError, ValueError) as exc:
-            raise Malformed("number is no number") from exc
-    async with state.pool.connection() as connection:
-        row = await (await connection.execute("SELECT nextval('numbers')")).fetchone()
-    number = float(row[0]) if row is not None else 0.0
-    return -number if body.get("front") else number
+def _number(body: Mapping[str, Any]) -> float | None:
+    """The prompt's place, if it asks for one."""
+    if "number" not in body:
+        return None
+    try:
+        return float(body["number"])
+    except (TypeError, ValueError) as exc:
+        raise Malformed("number is no number") from exc
 
 
 async def _checked(

@@ -112,7 +112,7 @@ async def delete(pool: AsyncConnectionPool, owner: str, prompt_ids: Sequence[str
         "keep_s": keep_s,
         "reason": _REMOVED,
     }
-    async with pool.connection() as connection:
+    async with pool.connection() as connection, connection.transaction():
         gone = await (await connection.execute(_DELETE, values)).fetchall()
         for prompt_id, client_id, server in gone:
             notice = {"prompt_id": prompt_id, "owner": owner, "client_id": client_id}
@@ -128,7 +128,7 @@ async def interrupt(pool: AsyncConnectionPool, owner: str, prompt_id: str | None
         WHERE owner = %(owner)s AND state = 'running' AND (%(prompt_id)s::text IS NULL OR prompt_id = %(prompt_id)s)
         RETURNING server
     """
-    async with pool.connection() as connection:
+    async with pool.connection() as connection, connection.transaction():
         asked = await (await connection.execute(query, {"owner": owner, "prompt_id": prompt_id})).fetchall()
         for (server,) in asked:
             await _ask(connection, {"what": "cancel", "server": server})

@@ -13,7 +13,7 @@ from psycopg import Connection
 
 from comfybridge.service import claiming, frames
 from comfybridge.service.claiming import Claimed
-from comfybridge.service.database import FRAMES, STARTED, told
+from comfybridge.service.database import FRAMES
 from comfybridge.service.frames import Frame, Parcel
 
 _PREVIEW_EVERY_S = 0.2
@@ -130,8 +130,7 @@ class Relay:
             items = [item for item in batch if isinstance(item, _Item)]
             try:
                 if items:
-                    with connection.transaction():
-                        self._send(connection, items)
+                    self._send(connection, items)
             finally:
                 for item in batch:
                     if isinstance(item, Event):
@@ -142,9 +141,7 @@ class Relay:
             several = list(of_one)
             job = several[0].job
             if several[0].is_start:
-                if claiming.start(connection, job):
-                    notice = {"prompt_id": job.prompt_id, "owner": job.owner, "client_id": job.client_id}
-                    connection.execute("SELECT pg_notify(%s, %s)", (STARTED, told(notice)))
+                claiming.start(connection, job)
             elif several[0].preview:
                 for item in several:
                     self._store(connection, job, item.preview, is_binary=True)
