@@ -1,6 +1,7 @@
-"""How a job ends: its outcome, its history and its files in one transaction; then its bill, which need not be durable.
+"""How a job ends: its outcome, its history and its files in one transaction; then its bill and the news.
 
-All jobs of an owner are billed in one row: nobody may hold that while the disk writes.
+While the disk writes nobody may hold what others wait for: the row in which all jobs of an owner are billed, and the
+place of whoever notifies, of which PostgreSQL has one. Who misses the news polls.
 """
 
 import itertools
@@ -27,7 +28,6 @@ UPDATE jobs SET
     gpu_s = %(gpu_s)s, ended = clock_timestamp(), expires = now() + make_interval(secs => %(keep_s)s),
     lease_until = NULL, secrets = NULL, progress = NULL
 WHERE prompt_id = %(prompt_id)s
-RETURNING pg_notify(%(ended)s, %(notice)s)
 """
 
 _PLACE = """
@@ -39,14 +39,20 @@ ON CONFLICT (owner, type, subfolder, filename) DO UPDATE SET expires = greatest(
 RETURNING filename
 """
 
-_BILL = """
-WITH asynchronous AS (SELECT set_config('synchronous_commit', 'off', true)),
+_TELL = """
+WITH asynchronous AS (
+    SELECT set_config('synchronous_commit', 'off', true), pg_notify(%(ended)s, %(notice)s)
+),
 paid AS (
-    UPDATE turns SET clock = clock + %(gpu_s)s - %(estimate_s)s FROM asynchronous
+    UPDATE turns SET clock = clock + %(gpu_s)s - %(estimate_s)s
     WHERE priority = %(priority)s AND owner = %(owner)s
+),
+learned AS (
+    INSERT INTO durations (wants, seconds) SELECT %(wants)s, %(gpu_s)s WHERE %(succeeded)s
+    ON CONFLICT (wants) DO UPDATE SET
+        seconds = durations.seconds * (1 - %(latest)s) + EXCLUDED.seconds * %(latest)s
 )
-INSERT INTO durations (wants, seconds) SELECT %(wants)s, %(gpu_s)s WHERE %(succeeded)s
-ON CONFLICT (wants) DO UPDATE SET seconds = durations.seconds * (1 - %(latest)s) + EXCLUDED.seconds * %(latest)s
+SELECT FROM asynchronous
 """
 
 
@@ -102,8 +108,6 @@ def finish(connection: Connection, prompt_id: str, fence: int, end: End, *, keep
             "is_hidden": history is None,
             "gpu_s": end.gpu_s,
             "keep_s": keep_s,
-            "ended": ENDED,
-            "notice": told({"prompt_id": prompt_id, "owner": owner, "client_id": client_id}),
         }
         connection.execute(_END, values)
     bill = {
@@ -114,8 +118,10 @@ def finish(connection: Connection, prompt_id: str, fence: int, end: End, *, keep
         "wants": wants,
         "succeeded": end.outcome == "succeeded",
         "latest": _LATEST,
+        "ended": ENDED,
+        "notice": told({"prompt_id": prompt_id, "owner": owner, "client_id": client_id}),
     }
-    connection.execute(_BILL, bill)
+    connection.execute(_TELL, bill)
     return True
 
 

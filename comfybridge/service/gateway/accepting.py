@@ -42,7 +42,7 @@ accepted AS (
     ON CONFLICT (prompt_id) DO NOTHING
     RETURNING number
 )
-SELECT number, pg_notify(%(queued)s, %(notice)s) FROM accepted
+SELECT number FROM accepted
 """
 
 
@@ -120,7 +120,7 @@ async def _new(
     if "client_id" in body:
         told_data["client_id"] = body["client_id"]
     told_data["create_time"] = int(time.time() * 1000)
-    own = extra_data.get("comfybridge")
+    own, wants = extra_data.get("comfybridge"), catalogue.digest(needs)
     values = {
         "prompt_id": prompt_id,
         "owner": caller.owner,
@@ -144,22 +144,23 @@ async def _new(
             ]
         ),
         "template": str(own.get("template", "")) if isinstance(own, dict) else "",
-        "wants": catalogue.digest(needs),
+        "wants": wants,
         "needs": as_json(needs),
         "able": able,
         "priority": caller.priority,
         "number": number,
         "sign": -1 if body.get("front") else 1,
-        "queued": QUEUED,
-        "notice": told({"prompt_id": prompt_id, "owner": caller.owner, "client_id": client_id}),
     }
-    want = (values["wants"], *able)
+    want = (wants, *able)
     async with state.pool.connection() as connection:
         if want not in state.fleet.wanted:
             await connection.execute(_WANT, values)
             state.fleet.wanted.add(want)
         row = await (await connection.execute(_ACCEPT, values)).fetchone()
-    return Accepted(prompt_id=prompt_id, number=row[0], node_errors=verdict.node_errors) if row is not None else None
+    if row is None:
+        return None
+    state.notices.tell(QUEUED, told({"prompt_id": prompt_id, "owner": caller.owner, "client_id": client_id}))
+    return Accepted(prompt_id=prompt_id, number=row[0], node_errors=verdict.node_errors)
 
 
 async def _known(state: State, caller: Caller, prompt_id: str) -> Accepted | None:

@@ -15,6 +15,7 @@ from comfybridge.service.gateway import info, prompts, upload, userdata, view
 from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.hub import FEATURES, Hub
+from comfybridge.service.gateway.notices import Notices
 from comfybridge.service.gateway.state import STATE, State
 from comfybridge.service.store import open_store
 from comfybridge.service.supervised import DATABASE_FAULTS
@@ -59,7 +60,9 @@ def build(database: str, store: str, *, keep_s: float) -> web.Application:
     app = web.Application(client_max_size=FEATURES["max_upload_size"], middlewares=[_guarded])
     pool = async_pool(database, most=_CONNECTIONS, name="gateway")
     hub = Hub(database, pool)
-    app[STATE] = State(pool=pool, store=open_store(store), fleet=Fleet(pool), hub=hub, keep_s=keep_s)
+    app[STATE] = State(
+        pool=pool, store=open_store(store), fleet=Fleet(pool), hub=hub, notices=Notices(pool), keep_s=keep_s
+    )
     for method, path, handler in ROUTES:
         for base in ("", "/api"):
             app.router.add_route(method, base + path, handler)
@@ -78,16 +81,18 @@ def build(database: str, store: str, *, keep_s: float) -> web.Application:
 async def _running(app: web.Application) -> AsyncIterator[None]:
     state = app[STATE]
     await state.pool.open()
-    listening = asyncio.create_task(state.hub.run())
-    listening.add_done_callback(_broken)
+    loops = [asyncio.create_task(loop) for loop in (state.hub.run(), state.notices.run())]
+    for task in loops:
+        task.add_done_callback(_broken)
     yield
-    listening.cancel()
-    await asyncio.gather(listening, return_exceptions=True)
+    for task in loops:
+        task.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)
     await state.pool.close()
 
 
 def _broken(task: "asyncio.Task[None]") -> None:
-    """A gateway that no longer hears is of no use; whoever started it starts it again."""
+    """A gateway that no longer hears or tells is of no use; whoever started it starts it again."""
     if not task.cancelled() and (fault := task.exception()) is not None:
         logger.error("the gateway broke", exc_info=fault)
         asyncio.get_running_loop().stop()

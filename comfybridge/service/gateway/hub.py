@@ -34,6 +34,8 @@ _BROADCAST = frozenset({"progress", "progress_state", "execution_interrupted"})
 """What ComfyUI tells everybody of a job that names no client; here: every client of the same caller."""
 _MOST_WAITING = 2000
 _AGAIN_S = 0.5
+_LOOK_EVERY_S = 3.0
+_MOST_TOLD = 10_000
 _HEARTBEAT_S = 30.0
 
 
@@ -76,6 +78,8 @@ class Hub:
         """The jobs that wait or run, of callers who listen."""
         self._nodes: dict[str, str] = {}
         """The node at which each job is that runs."""
+        self._told: dict[str, None] = {}
+        """The jobs whose end was told of late: news and looks may cross."""
 
     # Sockets
 
@@ -145,9 +149,11 @@ class Hub:
                     for channel in (QUEUED, STARTED, ENDED, FRAMES):
                         await connection.execute(f"LISTEN {channel}".encode())
                     await self._catch_up()
-                    async for notice in connection.notifies():
-                        if notice.payload:
-                            await self._hear(notice.channel, notice.payload)
+                    while True:
+                        async for notice in connection.notifies(timeout=_LOOK_EVERY_S):
+                            if notice.payload:
+                                await self._hear(notice.channel, notice.payload)
+                        await self._catch_up()
             except DATABASE_FAULTS as exc:
                 logger.warning("listening begins again: %s", exc)
                 await asyncio.sleep(_AGAIN_S)
@@ -158,7 +164,7 @@ class Hub:
             return
         told = json.loads(payload)
         owner, prompt_id = told["owner"], told["prompt_id"]
-        if owner not in self._clients:
+        if owner not in self._clients or prompt_id in self._told:
             return
         if channel == QUEUED:
             self._open[owner].add(prompt_id)
@@ -170,6 +176,9 @@ class Hub:
 
     async def _end(self, owner: str, client_id: str, prompt_id: str) -> None:
         self._nodes.pop(prompt_id, None)
+        self._told[prompt_id] = None
+        if len(self._told) > _MOST_TOLD:
+            del self._told[next(iter(self._told))]
         self._open[owner].discard(prompt_id)
         async with self._pool.connection() as connection:
             query = "SELECT history FROM jobs WHERE prompt_id = %s"

@@ -7,6 +7,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from comfybridge.service.fleet import Fleet
 from comfybridge.service.gateway.hub import Hub
+from comfybridge.service.gateway.notices import Notices
 from comfybridge.service.store import Store
 
 
@@ -16,6 +17,7 @@ class State:
     store: Store
     fleet: Fleet
     hub: Hub
+    notices: Notices
     keep_s: float
 
 
