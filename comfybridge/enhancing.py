@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 from comfybridge import ceiling, filling, reading
+from comfybridge.difymodels import DifyModel
 from comfybridge.errors import InvalidInput
 from comfybridge.filling import Filled, Inputs
 from comfybridge.template import Template
@@ -51,11 +52,10 @@ _FULL_WIDTH = re.compile("[\u3000-\u303f\u3400-\u9fff\uff00-\uffef]")
 class Wish:
     """What an app wants made of a caller's ``sentence``.
 
-    ``model`` is what Dify's selector gives, ``task`` that of the tool, ``sizes`` are the names to choose from where the
-    caller leaves the size open.
+    ``task`` is that of the tool, ``sizes`` are the names to choose from where the caller leaves the size open.
     """
 
-    model: Mapping[str, Any]
+    model: DifyModel
     sentence: str
     style: str = ""
     task: str = ""

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from comfybridge import reading
+from comfybridge import difymodels, reading
 from comfybridge.convert import read_saved
+from comfybridge.difymodels import DifyModel
 from comfybridge.enhancing import Wish, styled
 from comfybridge.errors import InvalidInput
 from comfybridge.filling import Inputs
@@ -69,7 +70,7 @@ class Call:
     image_urls: tuple[str, ...] = ()
     mask_urls: tuple[str, ...] = ()
     from_prompt_id: str = ""
-    moderation_model: Mapping[str, Any] | None = None
+    moderation_model: DifyModel | None = None
     enhance: Wish | None = None
 
     @property
@@ -108,7 +109,7 @@ def text2image(values: Mapping[str, Any], limits: Limits) -> Call:
     return Call(
         source=Named(reading.text(values, "template").strip() or AUTO),
         inputs=inputs,
-        moderation_model=_model(values, "moderation_model"),
+        moderation_model=difymodels.read(values, "moderation_model"),
         enhance=_enhance(values, prompt, style, "text2image", () if reading.has_size(values) else IMAGE_SIZES),
         **_answering(values, limits),
         **_repeating(values),
@@ -141,7 +142,7 @@ def run_workflow(values: Mapping[str, Any], limits: Limits, *, attached: Attache
         source=source,
         inputs=inputs,
         **_given_pictures(values, "images"),
-        moderation_model=_model(values, "moderation_model"),
+        moderation_model=difymodels.read(values, "moderation_model"),
         enhance=_enhance(values, prompt, style, ""),
         **_answering(values, limits),
         **_repeating(values),
@@ -252,7 +253,7 @@ def _of_task(
     return Call(
         source=Named(reading.text(values, "template").strip() or AUTO, task),
         inputs=inputs,
-        moderation_model=_model(values, "moderation_model"),
+        moderation_model=difymodels.read(values, "moderation_model"),
         # A video that begins with a picture has its shape.
         enhance=_enhance(values, positive, style, task, VIDEO_SIZES if size and not has_size else ()),
         **(_given_pictures(values, pictures) if pictures else {}),
@@ -313,27 +314,10 @@ def _style(values: Mapping[str, Any], limits: Limits) -> str:
 def _enhance(
     values: Mapping[str, Any], sentence: str, style: str, task: str, sizes: tuple[str, ...] = ()
 ) -> Wish | None:
-    model = _model(values, "enhance_with")
+    model = difymodels.read(values, "enhance_with")
     if model is None or not sentence.strip():
         return None
     return Wish(model=model, sentence=sentence, style=style, task=task, sizes=sizes)
-
-
-def _model(values: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    """What Dify's selector gives: a mapping with ``provider`` and ``model``."""
-    value = values.get(name)
-    if not value:
-        return None
-    model = value if isinstance(value, Mapping) else {}
-    if isinstance(value, Mapping) and not any(model.get(key) for key in ("provider", "model")):
-        return None
-    if not all(isinstance(model.get(key), str) and model[key] for key in ("provider", "model")):
-        # Whoever meant the prompts to be checked, or written anew, shall not think that they are.
-        raise InvalidInput(
-            f"{name} names no model: choose one, or clear the field.",
-            f"{name} 未指定模型：请选择一个模型，或清空该项。",
-        )
-    return model
 
 
 def _prompts(values: Mapping[str, Any], limits: Limits) -> tuple[str, str]:

@@ -46,7 +46,7 @@ def pack(plugin: Path, dist: Path) -> Path:
     problems = [
         *manifest.problems(declared),
         *declarations.problems(plugin, declared),
-        *manifest.permission_problems(declared, declarations.model_scopes(plugin, declared)),
+        *manifest.permission_problems(declared, declarations.model_calls(plugin, names)),
         *files.problems(plugin, names, declared),
     ]
     if problems:

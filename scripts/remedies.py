@@ -108,8 +108,8 @@ REMEDIES: dict[str, tuple[str, str]] = {
         "请更新插件：旧安装包没有申请语言模型权限。",
     ),
     "The prompt was used as written: *model* could not be asked": (
-        "Try the model in Dify's settings; the log of Dify's API has its error.",
-        "请在 Dify 设置中测试该模型；其报错见 Dify API 的日志。",
+        "Compare its name in `enhance_with` with Dify's settings, try it there; the log of Dify's API has its error.",
+        "请核对 `enhance_with` 中的名称，并在 Dify 设置中测试该模型；其报错见 Dify API 的日志。",
     ),
     "Dify gave no address": ("Set `FILES_URL` in Dify's `.env`.", "请在 Dify 的 `.env` 中设置 `FILES_URL`。"),
     "The links of all files": ("Ask for fewer pictures at once.", "请减少一次生成的数量。"),

@@ -50,7 +50,7 @@ SECTIONS = (
         "参数",
         "Outcome `rejected`; nothing was sent to ComfyUI. Correct the parameter that is named.",
         "结果为 `rejected`，没有向 ComfyUI 发送任何内容。请修改句子中提到的参数。",
-        ("parameters", "reading", "idempotency", "generation"),
+        ("parameters", "difymodels", "reading", "idempotency", "generation"),
     ),
     Section(
         "A limit of the operator",

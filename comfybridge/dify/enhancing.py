@@ -22,7 +22,6 @@ logger = logging.getLogger("comfybridge")
 _SHARE, _LONGEST_S = 1 / 3, 60.0
 """Of the time that a call has left, so much may go by before the model has answered."""
 _LONGEST_ANSWER = 50_000
-_LONGEST_NAME = 40
 
 
 class _UnusableError(Exception):
@@ -61,7 +60,7 @@ class Rewriter:
 
     @property
     def _name(self) -> str:
-        return str(self._wish.model["model"])[:_LONGEST_NAME]
+        return self._wish.model.shown
 
     def _note(self) -> tuple[str, str]:
         cause = self._failure or _UnusableError("gave no prompt", "没有给出提示词")
@@ -125,12 +124,11 @@ class Rewriter:
 
     def _config(self) -> LLMModelConfig:
         chosen = self._wish.model
-        mode, params = chosen.get("mode"), chosen.get("completion_params")
         return LLMModelConfig(
-            provider=str(chosen["provider"]),
-            model=str(chosen["model"]),
-            mode=mode if isinstance(mode, str) and mode else "chat",
-            completion_params=params if isinstance(params, dict) else {},
+            provider=chosen.provider,
+            model=chosen.model,
+            mode=chosen.mode,
+            completion_params=dict(chosen.completion_params),
         )
 
 

@@ -35,17 +35,19 @@ def objects(tool: Tool, call: Call, texts: Sequence[str], deadline: Deadline) ->
     """
     if call.moderation_model is None or not texts:
         return False
-    provider, model = str(call.moderation_model["provider"]), str(call.moderation_model["model"])
+    chosen, model = call.moderation_model, call.moderation_model.shown
     # The SDK counts silent seconds, and would wait for 250.
     tool.session.max_invocation_timeout = max(1, int(deadline.remaining()))
     try:
-        config = ModerationModelConfig(provider=provider, model=model)
+        config = ModerationModelConfig(provider=chosen.provider, model=chosen.model)
         return tool.session.model.moderation.invoke(config, "\n".join(texts))
     except Exception as exc:  # noqa: BLE001  # the SDK raises bare Exception, with the host's answer in it
         logger.warning("the moderation model %s could not be asked: %s", model, type(exc).__name__)
         logger.debug("the moderation model %s could not be asked: %s", model, exc)
         raise Failed(
             f"The moderation model {model} could not check the prompt, so nothing was drawn. Check that it works in"
-            " Dify's settings, or clear moderation_model.",
-            f"审核模型 {model} 无法检查提示词，因此没有生成图片。请确认它在 Dify 设置中可用，或清空 moderation_model。",
+            " Dify's settings and that moderation_model names it as provider/model, such as"
+            " openai/omni-moderation-latest, or clear moderation_model.",
+            f"审核模型 {model} 无法检查提示词，因此没有生成图片。请确认它在 Dify 设置中可用，且 moderation_model"
+            " 按“提供商/模型”填写，例如 openai/omni-moderation-latest，或清空 moderation_model。",
         ) from None

@@ -238,7 +238,6 @@ def _constant(parameter: Mapping[str, Any], value: object) -> Iterator[str]:
         "number": (int, float),
         "boolean": (bool,),
         "string": (str,),
-        "model-selector": (dict,),
     }
     name, kind = parameter["name"], parameter["type"]
     if kind == "select":
@@ -264,5 +263,3 @@ def _agent_tool(listed: Mapping[str, Any]) -> Iterator[str]:
     for name, parameter in declared.items():
         if parameter["required"] and parameter["type"] in ("file", "files"):
             yield f"{tool} cannot be called by an agent: {name}"
-        if parameter["type"] == "model-selector" and not listed["tool_parameters"].get(name):
-            yield f"{tool} would be left out by an agent: {name} is no mapping"

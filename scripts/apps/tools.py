@@ -83,9 +83,6 @@ def agent_tool(tool: str, **values: Any) -> dict[str, Any]:
 
 
 def _setting(parameter: Mapping[str, Any]) -> Any:
-    if parameter["type"] == "model-selector":
-        # Agents drop a tool, without a word, one of whose selectors is no mapping. Nothing is chosen by this one.
-        return {"provider": "", "model": "", "model_type": parameter["scope"]}
     return parameter.get("default", "") if parameter["form"] == "form" else ""
 
 

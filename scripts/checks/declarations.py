@@ -25,6 +25,8 @@ _PARAMETER_TYPES = frozenset((
 _CREDENTIAL_TYPES = frozenset((
     "secret-input", "text-input", "select", "boolean", "model-selector", "app-selector", "array[tools]",
 ))  # fmt: skip
+_SELECTORS = ("model-selector", "app-selector")
+_MODEL_CALL = re.compile(r"\bsession\.model\.(\w+)\.invoke\b")
 _FORMS = ("llm", "form", "schema")
 #: What the daemon's structs hold; another key does not survive installation.
 _PARAMETER_KEYS = frozenset((
@@ -73,15 +75,14 @@ def problems(plugin: Path, manifest: Mapping[str, Any]) -> Iterator[str]:
             known[called] = path
 
 
-def model_scopes(plugin: Path, manifest: Mapping[str, Any]) -> dict[str, str]:
-    """The kinds of model that parameters choose, by where they stand."""
-    return {
-        f"{path}: {parameter.get('name')}": str(parameter.get("scope", "llm")).partition("&")[0]
-        for name in (manifest.get("plugins") or {}).get("tools") or []
-        for path in load(plugin, name).get("tools") or []
-        for parameter in load(plugin, path).get("parameters") or []
-        if parameter.get("type") == "model-selector"
-    }
+def model_calls(plugin: Path, names: Iterable[str]) -> dict[str, str]:
+    """The kinds of Dify's models that the sources ask, each with the first file that does."""
+    found: dict[str, str] = {}
+    for name in names:
+        if name.endswith(".py"):
+            for kind in _MODEL_CALL.findall((plugin / name).read_text(encoding="utf-8")):
+                found.setdefault(kind, name)
+    return found
 
 
 def _provider_problems(
@@ -151,6 +152,8 @@ def _parameter_problems(where: str, parameter: Mapping[str, Any]) -> Iterator[st
             yield f"{where}: llm_description is empty, so that no model knows what to give {PROJECT}"
         if kind not in _TOLD_TO_MODELS:
             yield f"{where}: strict model APIs refuse the type {kind!r} in an agent, use form: form {CALL}"
+    if kind in _SELECTORS and not parameter.get("required"):
+        yield f"{where}: agents leave out, without a word, a tool with an empty {kind}, use a string {CALL}"
     if kind in ("file", "files") and parameter.get("required"):
         yield f"{where}: agents cannot use a tool that requires a file {CALL}"
     yield from _scope_problems(where, parameter)

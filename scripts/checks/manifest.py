@@ -80,15 +80,15 @@ def i18n_problems(where: str, texts: object) -> Iterator[str]:
         yield f"{where}: {language} is none of Dify's languages, {', '.join(LANGUAGES)} {PROJECT}"
 
 
-def permission_problems(manifest: Mapping[str, Any], scopes: Mapping[str, str]) -> Iterator[str]:
-    """What the permissions lack for the model parameters, ``scopes`` by their place, or have too much."""
+def permission_problems(manifest: Mapping[str, Any], calls: Mapping[str, str]) -> Iterator[str]:
+    """What the permissions lack for the kinds of model that are asked, with the place of each, or have too much."""
     asked = ((manifest.get("resource") or {}).get("permission") or {}).get("model") or {}
-    for where, scope in scopes.items():
-        if not (asked.get("enabled") and asked.get(scope)):
-            yield f"manifest.yaml: resource.permission.model lacks {scope}, which {where} uses {CALL}"
-    for name in sorted(set(asked) - {"enabled", *scopes.values()}):
-        if asked[name]:
-            yield f"manifest.yaml: resource.permission.model.{name} is used by no parameter {PROJECT}"
+    for kind, where in calls.items():
+        if not (asked.get("enabled") and asked.get(kind)):
+            yield f"manifest.yaml: resource.permission.model lacks {kind}, which {where} uses {CALL}"
+    for kind in sorted(set(asked) - {"enabled", *calls}):
+        if asked[kind]:
+            yield f"manifest.yaml: resource.permission.model.{kind} is used by no source {PROJECT}"
 
 
 def _creation_problems(created: object) -> Iterator[str]:

@@ -141,8 +141,10 @@ def cut(document: dict[str, Any], target: str) -> None:
         ),
         (
             "seed-story-agent.yml",
-            lambda app: app["model_config"]["agent_mode"]["tools"][0]["tool_parameters"].pop("moderation_model"),
-            "text2image would be left out by an agent: moderation_model is no mapping",
+            lambda app: app["model_config"]["agent_mode"]["tools"][0]["tool_parameters"].update(
+                enhance_with={"model": ""}
+            ),
+            "text2image: enhance_with cannot be {'model': ''}",
         ),
     ],
     ids=lambda value: value if isinstance(value, str) and " " in value else "",

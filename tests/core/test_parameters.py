@@ -153,21 +153,73 @@ class TestBlockedWords:
 
 
 class TestModerationModel:
-    @pytest.mark.parametrize("value", [None, "", {}, {"provider": "", "model": ""}, {"provider": None}], ids=repr)
+    @pytest.mark.parametrize(
+        "value",
+        [
+            None, "", " \n", {}, {"provider": "", "model": ""}, {"provider": None}, "{}", '{"provider":"","model":""}',
+            "{'provider': '', 'model': '', 'model_type': 'moderation'}", "{'provider': None, 'model': None}",
+        ],
+        ids=repr,
+    )  # fmt: skip
     def test_no_model_means_no_check(self, value: Any) -> None:
         assert read(moderation_model=value).moderation_model is None
 
     def test_model_is_what_the_selector_gives(self) -> None:
-        chosen = {"provider": "langgenius/openai/openai", "model": "omni-moderation", "model_type": "moderation"}
+        chosen = {
+            "provider": "langgenius/openai/openai", "model": "gpt-4o", "mode": "completion",
+            "completion_params": {"temperature": 0.2, "stop": None},
+        }  # fmt: skip
 
-        assert read(moderation_model=chosen).moderation_model == chosen
+        # An app that was saved with a selector: Dify makes a text of its mapping, in Python's notation.
+        for value in (chosen, json.dumps(chosen), str(chosen)):
+            model = read(moderation_model=value).moderation_model
+
+            assert model is not None
+            assert (model.provider, model.model, model.mode) == ("langgenius/openai/openai", "gpt-4o", "completion")
+            assert (model.completion_params, model.shown) == (chosen["completion_params"], "gpt-4o")
 
     @pytest.mark.parametrize(
-        "value", ["omni", ["x"], {"model": "omni"}, {"provider": "p"}, {"provider": 1, "model": 2}]
+        ("typed", "provider", "name"),
+        [
+            ("openai/gpt-4o-mini", "openai", "gpt-4o-mini"),
+            (" OpenAI / GPT 4o\n", "openai", "GPT 4o"),
+            ("siliconflow/Qwen/Qwen2.5-7B-Instruct", "siliconflow", "Qwen/Qwen2.5-7B-Instruct"),
+            ("siliconflow/Pro/Qwen/Qwen2.5-7B-Instruct", "siliconflow", "Pro/Qwen/Qwen2.5-7B-Instruct"),
+            ("openrouter/openrouter/auto", "openrouter", "openrouter/auto"),
+            ("langgenius/openai/openai/gpt-4o-mini", "langgenius/openai/openai", "gpt-4o-mini"),
+            ("langgenius/gemini/google/gemini-2.0-flash", "langgenius/gemini/google", "gemini-2.0-flash"),
+            ("fox/vllm/vllm/Qwen/Qwen2.5-7B-Instruct", "fox/vllm/vllm", "Qwen/Qwen2.5-7B-Instruct"),
+            ("ollama/llama3.2:3b", "ollama", "llama3.2:3b"),
+            ("tongyi/通义千问", "tongyi", "通义千问"),
+        ],
     )
+    def test_model_is_typed(self, typed: str, provider: str, name: str) -> None:
+        model = read(moderation_model=typed).moderation_model
+
+        assert model is not None
+        assert (model.provider, model.model, model.mode, model.completion_params) == (provider, name, "chat", {})
+        assert model.shown == typed.strip()
+
+    def test_long_name_is_shown_in_part(self) -> None:
+        model = read(moderation_model=f"openai/{'x' * 500}").moderation_model
+
+        assert model is not None
+        assert (len(model.model), len(model.shown)) == (500, 60)
+
+    @pytest.mark.parametrize(
+        "value",
+        [
+            "omni", "openai/", "/gpt-4o", "openai//gpt-4o", "langgenius/openai/gpt-4o", "langgenius/openai/openai",
+            "langgenius/openai", "open ai/gpt-4o", "openai.com/gpt-4o", "openai/gpt\x07", "openai/gpt\nx", "a/\ud800",
+            "{", "{" * 3000, '{"provider": "p"}', "{'provider': 1, 'model': 2}", "{'a', 'b'}", "{" + " " * 9000 + "}",
+            ["x"], 7, True, {"model": "omni"}, {"provider": "p"}, {"provider": 1, "model": 2},
+        ],
+        ids=lambda value: ascii(value)[:30],
+    )  # fmt: skip
     def test_half_a_choice_is_refused(self, value: Any) -> None:
-        with pytest.raises(InvalidInput, match="moderation_model names no model"):
+        with pytest.raises(InvalidInput, match="moderation_model names no model: write provider/model") as raised:
             read(moderation_model=value)
+        assert "openai/gpt-4o-mini" in raised.value.zh
 
     def test_texts_to_check_are_all_that_the_caller_says(self) -> None:
         values = {

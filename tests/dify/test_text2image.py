@@ -138,7 +138,12 @@ def test_markdown_answer_needs_no_files(play: Play) -> None:
     assert run.tool["files"].value == []
 
 
-def test_prompt_is_written_by_the_model_that_the_editor_chose(play: Play, daemon: PluginDaemon) -> None:
+@pytest.mark.parametrize(
+    "chosen",
+    ["langgenius/openai/openai/gpt-4o-mini", {"provider": "langgenius/openai/openai", "model": "gpt-4o-mini"}],
+    ids=["typed", "saved with a selector"],
+)
+def test_prompt_is_written_by_the_model_that_the_editor_chose(play: Play, daemon: PluginDaemon, chosen: Any) -> None:
     asked: list[Mapping[str, Any]] = []
 
     def writes(request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -146,13 +151,12 @@ def test_prompt_is_written_by_the_model_that_the_editor_chose(play: Play, daemon
         message = {"role": "assistant", "content": '{"prompt": "a red fox in deep snow"}'}
         return {"model": request["model"], "delta": {"index": 0, "message": message}}
 
-    model = {"provider": "langgenius/openai/openai", "model": "gpt-4o-mini", "model_type": "llm", "mode": "chat"}
     daemon.reverse["llm"] = writes
     try:
-        run = play(workflow({"prompt": QUERY}, form={"enhance_with": constant(model)}), query="狐狸")
+        run = play(workflow({"prompt": QUERY}, form={"enhance_with": constant(chosen)}), query="狐狸")
     finally:
         del daemon.reverse["llm"]
 
-    assert (asked[0]["provider"], asked[0]["model"]) == (model["provider"], model["model"])
+    assert (asked[0]["provider"], asked[0]["model"]) == ("langgenius/openai/openai", "gpt-4o-mini")
     assert run.tool["prompt"] == "a red fox in deep snow"
     assert "used as written" not in run.tool["text"]

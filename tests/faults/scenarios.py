@@ -24,6 +24,7 @@ from tests.faults.broken_http import (
     SUBMITTING,
     TIMED_OUT,
     at,
+    short_s,
 )
 from tests.faults.frames import Cut, Duplicate, Foreign, FrameFault, Mute, Reorder
 from tests.faults.play import End, Play, Scenario, Stage
@@ -123,7 +124,7 @@ def _server() -> Iterator[Scenario]:
         for fault, wanted, action, deadline_s in (
             ("The server is killed", killed, Play.kill, LONG_S),
             ("The server is restarted", restarted, Play.restart, LONG_S),
-            ("The server freezes", frozen, acts.freeze, SHORT_S),
+            ("The server freezes", frozen, acts.freeze, short_s(stage)),
             ("The server freezes for a moment", PICTURES, acts.freeze_for_a_moment, LONG_S),
         ):
             yield Scenario(

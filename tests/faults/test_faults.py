@@ -10,7 +10,7 @@ import pytest
 
 from comfybridge import client, events, jobs, transport, watch
 from tests.faults import crowds, secrets, table
-from tests.faults.broken_http import SHORT_S
+from tests.faults.broken_http import LATE_S, SHORT_S
 from tests.faults.play import End, Scenario, Stage, play
 from tests.faults.scenarios import all_scenarios
 from tests.faults.server import Simulated
@@ -54,8 +54,8 @@ def _quick(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) ->
 
 @pytest.mark.parametrize("scenario", FAST, ids=lambda scenario: scenario.name)
 def test_call_ends_right(scenario: Scenario, server: Simulated) -> None:
-    if scenario.deadline_s == SHORT_S:
-        scenario = dataclasses.replace(scenario, deadline_s=0.7)
+    deadline_s = {SHORT_S: 0.7, LATE_S: 2.0}.get(scenario.deadline_s, scenario.deadline_s)
+    scenario = dataclasses.replace(scenario, deadline_s=deadline_s)
     assert play(scenario, server).wrong == []
 
 

@@ -51,7 +51,7 @@ def setting(parameter: dict[str, Any], listed: dict[str, Any]) -> Any:
     match parameter["type"]:
         case "select":
             assert value is None or value in [option["value"] for option in parameter["options"]]
-        case "model-selector":
+        case "model-selector" | "app-selector":
             assert isinstance(value, dict), "The selector must be a dictionary."
         case "string":
             return "" if value is None else str(value)

@@ -80,7 +80,8 @@ def test_manifest_asks_for_language_and_moderation_models_alone() -> None:
 def test_moderation_is_off_unless_the_app_chooses_a_model(path: str) -> None:
     (model,) = (each for each in TOOLS[path]["parameters"] if each["name"] == "moderation_model")
 
-    assert (model["type"], model["scope"], model["form"]) == ("model-selector", "moderation", "form")
+    assert (model["type"], model["form"]) == ("string", "form")
+    assert all("openai/omni-moderation-latest" in text for text in model["human_description"].values())
     assert not model["required"]
     assert "default" not in model
 
@@ -102,7 +103,8 @@ def test_enhancing_is_off_unless_the_app_chooses_a_model(name: str) -> None:
     parameters = {each["name"]: each for each in TOOLS[f"tools/{name}.yaml"]["parameters"]}
     model, style = parameters["enhance_with"], parameters["style"]
 
-    assert (model["type"], model["scope"], model["form"]) == ("model-selector", "llm", "form")
+    assert (model["type"], model["form"]) == ("string", "form")
+    assert all("openai/gpt-4o-mini" in text for text in model["human_description"].values())
     assert (style["type"], style["form"]) == ("string", "form")
     assert not any(each["required"] or "default" in each for each in (model, style))
 
@@ -180,6 +182,18 @@ def test_tool_identity(path: str) -> None:
     assert tool["identity"]["name"] == Path(path).stem
     assert (ROOT / tool["extra"]["python"]["source"]).is_file()
     assert tool["description"]["llm"].strip()
+
+
+@pytest.mark.parametrize("path", TOOLS)
+def test_no_parameter_is_picked_from_a_list_of_difys(path: str) -> None:
+    """An agent casts every setting, also an empty one, and leaves out, without a word, a tool where that fails.
+
+    An empty selector fails, and Dify's daemon takes no mapping for its default. A list that the plugin makes when it is
+    opened is empty in an agent's settings where ComfyUI is off.
+    """
+    picked = ("model-selector", "app-selector", "dynamic-select")
+
+    assert [each["name"] for each in TOOLS[path]["parameters"] if each["type"] in picked] == []
 
 
 @pytest.mark.parametrize("path", TOOLS)

@@ -138,6 +138,23 @@ class TestWhatTheModelWrites:
         assert "separated by commas" in system
         assert request["tools"] is None
 
+    @pytest.mark.parametrize(
+        ("typed", "provider"),
+        [
+            ("openai/gpt-4o-mini", "openai"),
+            ("langgenius/openai/openai/gpt-4o-mini", MODEL["provider"]),
+            (str(MODEL), MODEL["provider"]),
+        ],
+        ids=["short", "in full", "saved with a selector"],
+    )
+    def test_model_is_typed(self, draws: Callable[..., Answer], writes: Writes, typed: str, provider: str) -> None:
+        draws(enhance_with=typed)
+
+        (request,) = writes.asked
+        assert (request["provider"], request["model"]) == (provider, "gpt-4o-mini")
+        assert (request["model_type"], request["mode"]) == ("llm", "chat")
+        assert request["completion_params"] == (MODEL["completion_params"] if typed[0] == "{" else {})
+
     def test_template_that_auto_chose_tells_the_language(self, draws: Callable[..., Answer], writes: Writes) -> None:
         answer = draws(template="auto")
 
@@ -246,7 +263,7 @@ class TestWhatTheModelWrites:
 
 
 class TestPlainPrompt:
-    @pytest.mark.parametrize("chosen", [None, "", {}, {"provider": "", "model": ""}])
+    @pytest.mark.parametrize("chosen", [None, "", {}, {"provider": "", "model": ""}, "{'provider': '', 'model': ''}"])
     def test_no_model_is_asked_where_none_is_chosen(
         self, draws: Callable[..., Answer], writes: Writes, chosen: Any
     ) -> None:
@@ -275,6 +292,14 @@ class TestPlainPrompt:
         assert any("the language model gpt-4o-mini could not be asked" in line for line in logged)
         assert "sk-planted-0815" not in answer.text + "".join(logged)
         assert not has_chinese("".join(logged))
+
+    def test_model_is_named_as_it_was_typed(self, draws: Callable[..., Answer], writes: Writes) -> None:
+        writes.refusal = "Provider langgenius/opnai/opnai does not exist."
+
+        answer = draws(enhance_with="opnai/gpt-4o-mini")
+
+        assert answer.variables["prompt"] == "画一只雪中的狐狸"
+        assert "The prompt was used as written: opnai/gpt-4o-mini could not be asked" in answer.text
 
     @pytest.mark.parametrize("junk", ["", "I'm sorry, I can't help with that.", '{"prompt": "a fo', "x" * 9000])
     def test_answer_is_junk(self, draws: Callable[..., Answer], writes: Writes, junk: str) -> None:
@@ -364,9 +389,10 @@ class TestBeforeTheModelIsAsked:
             {"prompt": "x" * 8001},
             {"prompt": "a fox", "model": "no-such-model"},
             {"prompt": "a fox", "enhance_with": "gpt"},
+            {"prompt": "a fox", "enhance_with": "langgenius/openai/gpt"},
             {"prompt": "a fox", "size": "custom", "width": 4096, "height": 4096},
         ],
-        ids=["blocked", "style", "long", "no model file", "no model", "large"],
+        ids=["blocked", "style", "long", "no model file", "no model", "no provider", "large"],
     )
     def test_refused_call_costs_nothing(
         self, call: Callable[..., Answer], writes: Writes, parameters: dict[str, Any]

@@ -98,6 +98,12 @@ MANIFEST: dict[str, tuple[str, Any, str, str]] = {
     "creation to come": ("created_at", datetime(2999, 1, 1, tzinfo=UTC), "is in the future", MARKETPLACE),
     "memory": ("resource.memory", 0, "resource.memory is 0", INSTALLATION),
     "storage": ("resource.permission.storage", {"enabled": True, "size": 1024}, "storage.enabled is more", PROJECT),
+    "no permission": (
+        "resource.permission.model.moderation",
+        False,
+        "model lacks moderation, which comfybridge/",
+        CALL,
+    ),
     "speech": ("resource.permission.model.tts", True, "model.tts is more than this plugin needs", PROJECT),
     "icon that is not there": ("icon", "gone.svg", "_assets/gone.svg is missing", INSTALLATION),
     "no icon": ("icon", GONE, "icon names no file of _assets/", INSTALLATION),
@@ -137,6 +143,7 @@ PROVIDERS: dict[str, tuple[str, Any, str, str]] = {
         INSTALLATION,
     ),
 }  # fmt: skip
+SELECTOR = {"name": "style", "type": "model-selector", "form": "form", "label": TEXTS, "human_description": TEXTS}
 TOOLS: dict[str, tuple[str, Any, str, str]] = {
     "name": ("identity.name", "text 2 image", "name is 'text 2 image', it must match", INSTALLATION),
     "name of another": ("identity.name", "upscale", "the name 'upscale' is that of", CALL),
@@ -162,8 +169,11 @@ TOOLS: dict[str, tuple[str, Any, str, str]] = {
         CALL,
     ),
     "scope of a text": ("parameters.prompt.scope", "string", "prompt: scope is for app-selector, model", INSTALLATION),
-    "scope": ("parameters.moderation_model.scope", "moderation&art", "scope 'art' is none of", INSTALLATION),
-    "no permission": ("parameters.moderation_model.scope", "rerank", "permission.model lacks rerank", CALL),
+    "scope": (
+        "parameters.style", {**SELECTOR, "scope": "moderation&art"}, "scope 'art' is none of", INSTALLATION,
+    ),
+    "optional model": ("parameters.style", SELECTOR, "style: agents leave out, without a word, a tool", CALL),
+    "optional app": ("parameters.style.type", "app-selector", "with an empty app-selector, use a string", CALL),
     "option": ("parameters.size.options.0.value", 11, "option 11 must be a text of 1 to 127", INSTALLATION),
     "long option": ("parameters.size.options.1.value", "x" * 128, "must be a text of 1 to 127", INSTALLATION),
     "option label": ("parameters.size.options.0.label.en_US", GONE, "label needs a text", INSTALLATION),
@@ -202,10 +212,10 @@ def test_broken_declaration_is_refused(
 
 
 def test_permission_that_nothing_uses_is_refused(plugin: Path, refused: Callable[[], list[str]]) -> None:
-    for tool in (plugin / "tools").glob("*.yaml"):
-        tool.write_text(tool.read_text().replace("type: model-selector", "type: string").replace("scope: ", "min: "))
+    source = plugin / "comfybridge" / "dify" / "moderating.py"
+    source.write_text(source.read_text(encoding="utf-8").replace("session.model.moderation", "session.model.llm"))
 
-    assert [line for line in refused() if "permission.model.moderation is used by no parameter" in line]
+    assert [line for line in refused() if "permission.model.moderation is used by no source" in line]
 
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 64 64">{}</svg>'

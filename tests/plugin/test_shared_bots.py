@@ -73,6 +73,20 @@ class TestModerationModel:
             }
         ]
 
+    @pytest.mark.usefixtures("untouched")
+    def test_model_is_typed(self, fails: Fails, moderates: Moderates) -> None:
+        fails(prompt="so much gore", moderation_model="openai/omni-moderation-latest")
+
+        (asked,) = moderates.asked
+        assert (asked["provider"], asked["model"]) == ("openai", "omni-moderation-latest")
+
+    @pytest.mark.usefixtures("untouched")
+    def test_text_that_names_no_model_lets_nothing_pass(self, fails: Fails, moderates: Moderates) -> None:
+        failure = fails(prompt="a fox", moderation_model="omni-moderation-latest")
+
+        assert (failure.outcome, failure.prompt_id, moderates.asked) == ("rejected", None, [])
+        assert "write provider/model as Dify names them, such as openai/gpt-4o-mini" in failure.english
+
     def test_other_prompts_pass(self, text2image: Call, moderates: Moderates) -> None:
         assert len(text2image(prompt="a fox", moderation_model=MODEL).files) == 1
         assert len(moderates.asked) == 1
@@ -95,6 +109,7 @@ class TestModerationModel:
 
         assert (failure.outcome, failure.prompt_id) == ("failed", None)
         assert "omni-moderation-latest could not check the prompt, so nothing was drawn" in failure.english
+        assert "names it as provider/model, such as openai/omni-moderation-latest" in failure.english
 
     @pytest.mark.usefixtures("untouched")
     def test_model_that_does_not_answer_in_time_lets_nothing_pass(self, fails: Fails, daemon: PluginDaemon) -> None:
