@@ -19,7 +19,7 @@ from comfybridge.advice import Fault
 from comfybridge.connections import multipart
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Failed, FileGone, Lost, Unavailable
-from comfybridge.events import Events, Listener, NoSocketError
+from comfybridge.events import Events, Listener, NoSocketError, Tap
 from comfybridge.media import InputFile
 from comfybridge.messages import Output
 from comfybridge.transport import Answer, NoAnswerError, TooLargeError, Transport
@@ -67,13 +67,20 @@ class Client:
     """One ComfyUI server. Safe to use from several threads.
 
     ``base_url`` may carry a path prefix. ``headers`` and ``query`` go with every request and with the WebSocket
-    handshake; they are in no error text. Without ``verify_tls`` any certificate will do. A client is cheap until its
-    first request and keeps its connections until ``close``.
+    handshake; they are in no error text. Without ``verify_tls`` any certificate will do. ``tap`` is given every frame
+    of the WebSocket. A client is cheap until its first request and keeps its connections until ``close``.
     """
 
     def __init__(
-        self, base_url: str, headers: Mapping[str, str] | None = None, *, query: str = "", verify_tls: bool = True
+        self,
+        base_url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        query: str = "",
+        verify_tls: bool = True,
+        tap: Tap | None = None,
     ) -> None:
+        self._tap = tap
         scheme, _, rest = base_url.partition("://")
         self.base_url = f"{scheme.lower()}://{rest}".rstrip("/")
         self._headers = dict(headers or {})
@@ -144,6 +151,28 @@ class Client:
         oldest = min((self._definitions.get(class_type, never)[0] for class_type in class_types), default=math.inf)
         return time.monotonic() - oldest <= fresh_s
 
+    def object_info(self, deadline: Deadline) -> Definitions:
+        """All classes at once: megabytes, while which the server does nothing else. Not cached."""
+        return self._object("/object_info", deadline)
+
+    def models(self, deadline: Deadline) -> dict[str, list[str]]:
+        """The model files by folder; empty where there is no such route."""
+        return {
+            folder: self._names(f"/models/{quote(folder, safe='')}", deadline)
+            for folder in self._names("/models", deadline)
+        }
+
+    def embeddings(self, deadline: Deadline) -> list[str]:
+        return self._names("/embeddings", deadline)
+
+    def _names(self, path: str, deadline: Deadline) -> list[str]:
+        answer = self._request("GET", path, deadline, accept=(403, 404, 405))
+        try:
+            listed = json.loads(answer.body) if answer.status == HTTPStatus.OK else []
+        except ValueError as exc:
+            raise advice.not_comfyui(self.base_url, path) from exc
+        return [name for name in listed if isinstance(name, str)]
+
     def view_metadata(self, folder: str, filename: str, deadline: Deadline) -> Mapping[str, str]:
         """The metadata in a safetensors header, cached; empty when the file has none (ComfyUI answers 404) or it cannot
         be read (500), or when a proxy keeps this route shut (403).
@@ -183,12 +212,13 @@ class Client:
 
     # One prompt
 
-    def upload_image(self, file: InputFile, deadline: Deadline) -> str:
+    def upload_image(self, file: InputFile, deadline: Deadline, *, subfolder: str = "") -> str:
         """Put a file (of any kind: the front end uses this route for all) into the server's ``input`` folder.
 
         Returns the name to load it by; another than asked for only if that is taken by other bytes.
         """
-        body, content_type = multipart({"image": (file.name, file.data, file.media.mime)})
+        fields = {"subfolder": subfolder} if subfolder else {}
+        body, content_type = multipart({**fields, "image": (file.name, file.data, file.media.mime)})
 
         def upload() -> dict[str, Any]:
             answer = self._request("POST", "/upload/image", deadline, data=body, content_type=content_type)
@@ -203,9 +233,18 @@ class Client:
         return f"{folder}/{uploaded['name']}" if folder else str(uploaded["name"])
 
     def queue_prompt(
-        self, prompt: Prompt, *, prompt_id: str, client_id: str, extra_data: Mapping[str, Any], deadline: Deadline
+        self,
+        prompt: Prompt,
+        *,
+        prompt_id: str,
+        client_id: str,
+        extra_data: Mapping[str, Any],
+        deadline: Deadline,
+        targets: Iterable[str] | None = None,
     ) -> Refusal | None:
         """Submit a prompt; ``None`` when it was accepted whole, else what ComfyUI has against it.
+
+        ``targets`` are the output nodes that shall run; ``None`` for all.
 
         Sent again only after a look that found it neither in the queue nor in the history: ComfyUI runs the same
         ``prompt_id`` twice without a word.
@@ -215,6 +254,8 @@ class Client:
             Lost: whether it was accepted cannot be found out.
         """
         body = {"prompt": prompt, "prompt_id": prompt_id, "client_id": client_id, "extra_data": extra_data}
+        if targets is not None:
+            body["partial_execution_targets"] = list(targets)
         data = json.dumps(body, ensure_ascii=False).encode()
         if deadline.has_passed():
             # Nobody would wait for it.
@@ -314,9 +355,13 @@ class Client:
             # An older ComfyUI ignores the prompt_id and interrupts what runs; we have just seen that this is ours.
             self._post("/interrupt", {"prompt_id": prompt_id}, deadline)
 
-    def free(self, deadline: Deadline) -> None:
+    def free(self, deadline: Deadline, *, unload_models: bool = True, free_memory: bool = True) -> None:
         """Unload the models and free the GPU's memory, before one more try."""
-        self._post("/free", {"unload_models": True, "free_memory": True}, deadline)
+        self._post("/free", {"unload_models": unload_models, "free_memory": free_memory}, deadline)
+
+    def forget(self, prompt_id: str, deadline: Deadline) -> None:
+        """Take the prompt out of the history, so that its id can be used once more."""
+        self._post("/history", {"delete": [prompt_id]}, deadline)
 
     def view(self, output: Output, deadline: Deadline, *, largest: int | None = None, beginning: int = 0) -> bytes:
         """The bytes of one output; their length is checked, their kind is the caller's business.
@@ -375,7 +420,12 @@ class Client:
             if time.monotonic() < self._no_socket_before:
                 return None
             self._events = Events(
-                self._http.base_url, self._headers, deadline, query=self._query, verify_tls=self._verify_tls
+                self._http.base_url,
+                self._headers,
+                deadline,
+                query=self._query,
+                verify_tls=self._verify_tls,
+                tap=self._tap,
             )
         except NoSocketError as exc:
             logger.info("no WebSocket at %s (%s): polling instead", self.base_url, exc)

@@ -1,17 +1,19 @@
 """ComfyUI's WebSocket: it only wakes whoever waits for a prompt; the history decides."""
 
+import json
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from queue import Empty, SimpleQueue
+from typing import TypeAlias
 from uuid import uuid4
 
 import websocket
 
 from comfybridge.connections import NoAnswerError, socket_to
 from comfybridge.deadline import Deadline
-from comfybridge.frames import CLOSE, PING, TEXT, BrokenFrameError, Frames
+from comfybridge.frames import BINARY, CLOSE, PING, TEXT, BrokenFrameError, Frames
 from comfybridge.messages import Disconnected, Heard, Progress, QueueSize, read_frame
 
 logger = logging.getLogger(__name__)
@@ -33,6 +35,10 @@ _NO_NEWS = (
 )
 _PING_EVERY_S = 15.0
 _DEAF_AFTER_S = 3.0
+
+
+Tap: TypeAlias = Callable[[bytes, bool], None]
+"""Called with every frame as it came, and whether it is binary, on the thread that reads them: it has to be quick."""
 
 
 class NoSocketError(Exception):
@@ -98,8 +104,16 @@ class Events:
     """
 
     def __init__(
-        self, base_url: str, headers: Mapping[str, str], deadline: Deadline, *, query: str = "", verify_tls: bool = True
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        deadline: Deadline,
+        *,
+        query: str = "",
+        verify_tls: bool = True,
+        tap: Tap | None = None,
     ) -> None:
+        self._tap = tap
         # A fresh client_id for every connection: when an old connection with the same id ends, ComfyUI's server.py
         # forgets the newcomer too.
         self.client_id = uuid4().hex
@@ -123,6 +137,10 @@ class Events:
                 skip_utf8_validation=True,
                 enable_multithread=True,
             )
+            if tap is not None:
+                # Then previews say whose they are.
+                flags = {"type": "feature_flags", "data": {"supports_preview_metadata": True}}
+                self._socket.send(json.dumps(flags))
         except NoAnswerError as exc:
             raise NoSocketError(exc.fault.name) from exc
         except (websocket.WebSocketException, OSError, ValueError) as exc:
@@ -175,8 +193,10 @@ class Events:
                     return
                 if opcode == PING:
                     self._socket.pong(data)
+                if self._tap is not None and opcode in (TEXT, BINARY):
+                    self._tap(data, opcode == BINARY)
                 # Binary frames are previews.
-                elif opcode == TEXT and not self._is_idle(data):
+                if opcode == TEXT and not self._is_idle(data):
                     self._hand_on(data)
 
     def _is_idle(self, data: bytes) -> bool:

@@ -188,6 +188,18 @@ def follow(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
 
 
 def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
+    entry = read_history((yield from entry_of(job, deadline)))
+    if isinstance(entry, Succeeded):
+        return _outputs(entry)
+    raise error_of(job, entry)
+
+
+def entry_of(job: Job, deadline: Deadline) -> Generator[Event, None, Mapping[str, Any]]:
+    """Wait for the end of one job and return what the history says of it, word for word.
+
+    Raises:
+        TimedOut, Lost, Cancelled, Failed: there will be no such entry, or none in time.
+    """
     watch = Watch(looked=time.monotonic())
     is_known_to_run = job.is_running
     while True:
@@ -216,21 +228,19 @@ def _wait(job: Job, deadline: Deadline) -> Generator[Event, None, Succeeded]:
             # No verdict on the job, but an answer that nobody can use: the job would go on for no one.
             cancel([job])
             raise
-        if isinstance(found, Succeeded):
-            return _outputs(found)
-        if isinstance(found, (NodeFailed, Interrupted)):
-            raise _error(job, found)
+        if not isinstance(found, bool):
+            return found
         if watch.is_nowhere(known=found):
             raise _vanished(job.listener, has_started=watch.has_started)
 
 
-def _look(job: Job, deadline: Deadline, *, history_first: bool) -> Succeeded | NodeFailed | Interrupted | bool:
-    """The history's verdict; True while the job waits or runs, False when the server knows nothing of it."""
+def _look(job: Job, deadline: Deadline, *, history_first: bool) -> Mapping[str, Any] | bool:
+    """The history's entry; True while the job waits or runs, False when the server knows nothing of it."""
     if not history_first and job.client.is_queued(job.prompt_id, deadline):
         return True
     entry = job.client.history(job.prompt_id, deadline)
     if entry is not None:
-        return read_history(entry)
+        return entry
     return history_first and job.client.is_queued(job.prompt_id, deadline)
 
 
@@ -261,13 +271,13 @@ def fetch(
         data = job.client.view(output, deadline, largest=largest, beginning=beginning)
         return data, output_type(data, output.filename)
 
-    data, media = _patiently(job, deadline, ask)
+    data, media = patiently(job, deadline, ask)
     if media is None and deadline.remaining() > _FETCH_PAUSE_S:
         # A proxy's page, perhaps; the next answer may be the file.
         logger.warning("prompt %s: what came is no such file, fetching it once more", job.prompt_id)
         del data
         time.sleep(_FETCH_PAUSE_S)
-        data, media = _patiently(job, deadline, ask)
+        data, media = patiently(job, deadline, ask)
     if media is None:
         raise Failed(
             f"What ComfyUI served as {output.filename} is not a whole file of that kind ({len(data)} bytes).",
@@ -284,7 +294,7 @@ def preview(job: Job, output: Output, deadline: Deadline, wanted: str, *, larges
     Raises:
         TimedOut, Unavailable, TooLargeError: as ``fetch``.
     """
-    data = _patiently(job, deadline, lambda: job.client.preview(output, wanted, deadline, largest=largest))
+    data = patiently(job, deadline, lambda: job.client.preview(output, wanted, deadline, largest=largest))
     media = media_type(data) if data is not None else None
     if data is None or media is None or media.mime != f"image/{wanted.partition(';')[0]}":
         return None
@@ -297,8 +307,12 @@ def _file(job: Job, output: Output, media: MediaType, data: bytes, preview: str 
     return OutputFile(job, output, stem + media.extension, media.mime, data, view_query(output, preview))
 
 
-def _patiently(job: Job, deadline: Deadline, ask: Callable[[], Asked]) -> Asked:
-    """Ask for a file, more than once where the server does not answer."""
+def patiently(job: Job, deadline: Deadline, ask: Callable[[], Asked]) -> Asked:
+    """Ask for a file, more than once where the server does not answer.
+
+    Raises:
+        TimedOut, Unavailable, or what ``ask`` raises.
+    """
     attempt, back_by = 1, time.monotonic() + _AWAY_S
     while True:
         try:
@@ -333,7 +347,8 @@ def _take_back(client: Client, prompt_id: str, deadline: Deadline) -> None:
         logger.warning("prompt %s could not be cancelled: %s", prompt_id, exc)
 
 
-def _error(job: Job, entry: NodeFailed | Interrupted) -> ComfyError:
+def error_of(job: Job, entry: NodeFailed | Interrupted) -> ComfyError:
+    """What a history entry says, as something to tell the caller."""
     if isinstance(entry, Interrupted):
         return Cancelled("Somebody interrupted the job in ComfyUI while it ran.", "任务在运行时被人在 ComfyUI 中中断。")
     where = workflow.title(job.filled.prompt, entry.node_id)
@@ -343,7 +358,7 @@ def _error(job: Job, entry: NodeFailed | Interrupted) -> ComfyError:
         f"Node {entry.node_id} ({where}) failed: {cause}",
         f"节点 {entry.node_id}（{where}）失败：{cause}",
     )
-    if _is_out_of_memory(entry):
+    if is_out_of_memory(entry):
         return OutOfMemory(
             f"{english}. The GPU has too little memory: use a smaller size, a lower count or a smaller model.",
             f"{chinese}。显存不足：请减小尺寸、数量，或使用更小的模型。",
@@ -351,7 +366,7 @@ def _error(job: Job, entry: NodeFailed | Interrupted) -> ComfyError:
     return NodeError(english, chinese, node_id=entry.node_id)
 
 
-def _is_out_of_memory(entry: NodeFailed) -> bool:
+def is_out_of_memory(entry: NodeFailed) -> bool:
     text = f"{entry.exception_type} {entry.exception_message}".lower()
     return any(sign in text for sign in ("outofmemory", "out of memory", "allocation on device"))
 

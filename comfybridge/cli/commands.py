@@ -29,6 +29,9 @@ COMMANDS = {
     "doctor": ("doctor", "tell what is wrong between here and a server", "检查与服务器之间的问题"),
     "workflow": ("workflow", "work with saved workflows", "处理保存的工作流"),
     "demo": ("demo", "make one picture on the simulator", "用模拟器生成一张图片"),
+    "serve": ("serve", "serve many ComfyUI servers as one, all on this machine", "在本机将多台 ComfyUI 合为一台服务"),
+    "gateway": ("gateway", "one gateway of a fleet", "服务器群的一个网关"),
+    "worker": ("worker", "the worker of one ComfyUI server", "一台 ComfyUI 服务器的工作进程"),
     "simulator": ("simulator", "serve a ComfyUI stand-in that paints test cards", "启动绘制测试卡的 ComfyUI 模拟器"),
 }
 """Name, module, and what it does."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from comfybridge.simulator.files import Files
-from comfybridge.simulator.graph import Prompt, is_link
+from comfybridge.validation import Prompt, is_link
 
 FILE_INPUTS = {"LoadImage": "image", "LoadImageMask": "image", "LoadImageOutput": "image", "LoadAudio": "audio"}
 """Classes whose result also depends on the bytes of a file: their IS_CHANGED hashes it."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from comfybridge.simulator.definitions import Definition
+from comfybridge.declared import Definition
 from comfybridge.simulator.files import Files
 
 

@@ -7,11 +7,11 @@ lists of model and input files are empty in it and filled in here.
 
 import copy
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from typing import Any
 
+from comfybridge.declared import Definition, parse
 from comfybridge.simulator.files import Files
 from comfybridge.simulator.models import Models
 
@@ -49,7 +49,6 @@ MODEL_INPUTS = {
     ("LTXAVTextEncoderLoader", "ckpt_name"): "checkpoints",
     ("AudioEncoderLoader", "audio_encoder_name"): "audio_encoders",
 }
-AUTOGROW, DYNAMIC_COMBO = "COMFY_AUTOGROW_V3", "COMFY_DYNAMICCOMBO_V3"
 BUILT_IN_MODELS = {"VAELoader": ("pixel_space",)}
 UPLOAD_INPUTS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("LoadImage", "image"): ("image",),
@@ -59,50 +58,6 @@ UPLOAD_INPUTS: Mapping[tuple[str, str], tuple[str, ...]] = {
     ("Load3D", "model_file"): ("mesh",),
 }
 """(class, input) -> the kinds of files that ComfyUI lists; all files where it names none."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """One input of a class: ``kind`` is a type name, or the list of a combo in the old format."""
-
-    kind: str | list[Any]
-    settings: dict[str, Any]
-    is_required: bool
-
-    @property
-    def config(self) -> list[Any]:
-        return [self.kind, self.settings]
-
-    @property
-    def options(self) -> list[Any] | None:
-        """The values of a combo; ``None`` for everything else."""
-        if isinstance(self.kind, list):
-            return self.kind
-        return list(self.settings.get("options", [])) if self.kind == "COMBO" else None
-
-    @property
-    def is_lazy(self) -> bool:
-        return bool(self.settings.get("lazy"))
-
-
-@dataclass(frozen=True)
-class Definition:
-    class_type: str
-    inputs: dict[str, Input]
-    # A tuple for old-style classes and a list for new ones: ComfyUI's error for a missing slot names the one or other.
-    outputs: Sequence[str]
-    output_names: Sequence[str]
-    is_output: bool
-
-    @property
-    def is_new_style(self) -> bool:
-        return isinstance(self.outputs, list)
-
-    def expanded(self, given: Mapping[str, Any]) -> "Definition":
-        """Put real inputs in the place of those that grow with what is connected or chosen."""
-        if not any(spec.kind in (AUTOGROW, DYNAMIC_COMBO) for spec in self.inputs.values()):
-            return self
-        return replace(self, inputs=dict(_expanded(self.inputs.items(), given)))
 
 
 class Definitions:
@@ -134,7 +89,7 @@ class Definitions:
 
     def get(self, class_type: str) -> Definition:
         if class_type not in self._parsed:
-            parsed = _parse(class_type, self.info(class_type))
+            parsed = parse(class_type, self.info(class_type))
             if any(owner == class_type for owner, _ in UPLOAD_INPUTS):
                 return parsed  # its options change with every upload
             self._parsed[class_type] = parsed
@@ -156,34 +111,3 @@ class Definitions:
             return self._files.inputs(UPLOAD_INPUTS[class_type, name])
         files = self._models.files(MODEL_INPUTS[class_type, name]) or []
         return [*files, *BUILT_IN_MODELS.get(class_type, ())]
-
-
-def _expanded(inputs: Iterable[tuple[str, Input]], given: Mapping[str, Any]) -> Iterator[tuple[str, Input]]:
-    """Do as ComfyUI does when it meets a graph (comfy_api/latest/_io.py, parse_class_inputs)."""
-    for name, spec in inputs:
-        if spec.kind == AUTOGROW:
-            template = spec.settings["template"]
-            kind, settings = next(config for inner in template["input"].values() for config in inner.values())
-            for number in range(template["max"]):
-                if (grown := f"{name}.{template['prefix']}{number}") in given:
-                    yield grown, Input(kind, settings, is_required=number < template["min"])
-        elif spec.kind == DYNAMIC_COMBO:
-            chosen = [option for option in spec.settings["options"] if option["key"] == given.get(name)]
-            for option in chosen[:1]:
-                inner = ((f"{name}.{own}", found) for own, found in _specs(option["inputs"]))
-                yield from _expanded(inner, given)
-                yield name, spec
-        else:
-            yield name, spec
-
-
-def _specs(inputs: Mapping[str, Mapping[str, list[Any]]]) -> Iterator[tuple[str, Input]]:
-    for category in ("required", "optional"):
-        for name, spec in inputs.get(category, {}).items():
-            yield name, Input(spec[0], spec[1] if len(spec) > 1 else {}, is_required=category == "required")
-
-
-def _parse(class_type: str, info: dict[str, Any]) -> Definition:
-    is_new_style = "output_matchtypes" in info
-    outputs = info["output"] if is_new_style else tuple(info["output"])
-    return Definition(class_type, dict(_specs(info["input"])), outputs, info["output_name"], bool(info["output_node"]))

@@ -48,6 +48,9 @@ class Files:
         plain, folder = self.annotated(name)
         return (folder or self.root / "input") / plain
 
+    def has_input(self, name: str) -> bool:
+        return self.input_path(name).exists()
+
     def inputs(self, kinds: Sequence[str]) -> list[str]:
         """Name the uploaded files of these kinds (``image``, ``video``, ``audio``), or all; ``mesh`` is a folder's."""
         if "mesh" in kinds:

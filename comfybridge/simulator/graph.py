@@ -1,19 +1,9 @@
-"""What a link is, and which node runs next (comfy_execution/graph.py)."""
+"""Which node runs next (comfy_execution/graph.py)."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias, TypeGuard
 
 from comfybridge.simulator.definitions import Definitions
-
-Prompt: TypeAlias = dict[str, Any]
-"""A graph in API format, as it came in over the wire."""
-
-
-def is_link(value: object) -> TypeGuard[list[Any]]:
-    # ComfyUI takes a float as slot number, too.
-    return (
-        isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int | float)  # noqa: PLR2004
-    )
+from comfybridge.validation import Prompt, is_link
 
 
 class Schedule:

@@ -8,7 +8,7 @@ from aiohttp import web
 
 from comfybridge.simulator.middleware import Malformed, json_body
 from comfybridge.simulator.state import STATE
-from comfybridge.simulator.validation import validate
+from comfybridge.validation import validate
 
 SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
 """Keys of ``extra_data`` that reach the nodes, but neither queue nor history (execution.py)."""
@@ -35,7 +35,12 @@ async def post_prompt(request: web.Request) -> web.Response:
     prompt_id = str(body["prompt_id"]) if "prompt_id" in body else str(uuid.uuid4())
     prompt = body["prompt"]
     try:
-        verdict = validate(prompt, body.get("partial_execution_targets"), state.definitions, state.files)
+        verdict = validate(
+            prompt,
+            body.get("partial_execution_targets"),
+            state.definitions,
+            lambda name: state.files.input_path(name).exists(),
+        )
     except TypeError as fault:
         raise Malformed from fault
     extra_data = body.get("extra_data", {})

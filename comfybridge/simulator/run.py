@@ -10,16 +10,18 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
 
+from comfybridge.declared import Definition
 from comfybridge.simulator import nodes, outputs_media
 from comfybridge.simulator.caching import Cache, Entry
 from comfybridge.simulator.call import Call, NodeError, full_name
-from comfybridge.simulator.definitions import Definition, Definitions
+from comfybridge.simulator.definitions import Definitions
 from comfybridge.simulator.faults import Faults, NodeFailure, NoOutput, OutOfMemory
 from comfybridge.simulator.files import Files
-from comfybridge.simulator.graph import Prompt, Schedule, is_link
+from comfybridge.simulator.graph import Schedule
 from comfybridge.simulator.previews import preview_messages
 from comfybridge.simulator.progress import Progress
 from comfybridge.simulator.sockets import Sockets
+from comfybridge.validation import Prompt, is_link
 
 NODE_FAULTS = (OSError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError, MemoryError)
 """What a node here may raise on odd values; ComfyUI reports whatever a node raises as ``execution_error``."""

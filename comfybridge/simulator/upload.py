@@ -1,6 +1,5 @@
 """``/upload/image`` and ``/upload/mask`` (server.py, image_upload)."""
 
-import io
 import json
 import os
 from collections.abc import Mapping
@@ -9,8 +8,8 @@ from typing import Any
 
 from aiohttp import web
 from aiohttp.web_request import FileField
-from PIL import Image, PngImagePlugin
 
+from comfybridge import reencoding
 from comfybridge.simulator.files import Files, is_inside
 from comfybridge.simulator.middleware import CURRENT, Malformed
 from comfybridge.simulator.state import STATE
@@ -99,12 +98,4 @@ def _masked(files: Files, form: Form, content: bytes) -> bytes | None:
     path = base / original.get("subfolder", "") / name
     if not is_inside(base, path) or not path.is_file():
         return None
-    with Image.open(path) as picture, Image.open(io.BytesIO(content)) as mask:
-        info = PngImagePlugin.PngInfo()
-        for key, text in getattr(picture, "text", {}).items():
-            info.add_text(key, text)
-        merged = picture.convert("RGBA")
-        merged.putalpha(mask.convert("RGBA").getchannel("A"))
-    buffer = io.BytesIO()
-    merged.save(buffer, "PNG", pnginfo=info, compress_level=1)
-    return buffer.getvalue()
+    return reencoding.masked(path.read_bytes(), content)

@@ -1,13 +1,12 @@
 """``/view``: a file as it is, or a picture re-encoded (server.py, view_image)."""
 
 import asyncio
-import io
 import mimetypes
 from pathlib import Path, PurePosixPath
 
 from aiohttp import web
-from PIL import Image
 
+from comfybridge import reencoding
 from comfybridge.simulator.faults import TruncateView
 from comfybridge.simulator.files import is_inside
 from comfybridge.simulator.state import STATE
@@ -15,7 +14,6 @@ from comfybridge.simulator.state import STATE
 FORCED_DOWNLOADS = frozenset(
     {"text/html", "text/html-sandboxed", "application/xhtml+xml", "text/javascript", "text/css"}
 )
-PREVIEW_QUALITY = 90
 
 
 async def get_view(request: web.Request) -> web.StreamResponse:
@@ -42,12 +40,13 @@ async def get_view(request: web.Request) -> web.StreamResponse:
 async def _answer(request: web.Request, path: Path) -> web.StreamResponse:
     disposition = {"Content-Disposition": f'filename="{path.name}"'}
     if "preview" in request.query:
-        kind, quality = _preview_kind(request)
-        body = await asyncio.to_thread(_preview, path, kind, quality, request.query.get("channel", ""))
+        wanted = request.query.get("channel", "")
+        kind, quality = reencoding.preview_kind(request.query["preview"], wanted)
+        body = await asyncio.to_thread(lambda: reencoding.preview(path.read_bytes(), kind, quality, wanted))
         return web.Response(body=body, content_type=f"image/{kind}", headers=disposition)
     channel = request.query.get("channel", "rgba")
     if channel in ("rgb", "a"):
-        body = await asyncio.to_thread(_channel, path, channel)
+        body = await asyncio.to_thread(lambda: reencoding.channel(path.read_bytes(), channel))
         return web.Response(body=body, content_type="image/png", headers=disposition)
     if truncated := request.app[STATE].faults.take(TruncateView):
         return await _cut_off(request, path, truncated.kept)
@@ -55,36 +54,6 @@ async def _answer(request: web.Request, path: Path) -> web.StreamResponse:
     if content_type in FORCED_DOWNLOADS:
         content_type = "application/octet-stream"
     return web.FileResponse(path, headers={**disposition, "Content-Type": content_type})
-
-
-def _preview_kind(request: web.Request) -> tuple[str, int]:
-    """Read ``webp;80`` or ``jpeg``; anything else, and anything with an alpha channel asked for, is webp."""
-    kind, *others = request.query["preview"].split(";")
-    if kind not in ("webp", "jpeg") or "a" in request.query.get("channel", ""):
-        kind = "webp"
-    last = others[-1] if others else ""
-    return kind, int(last) if last.isdigit() else PREVIEW_QUALITY
-
-
-def _preview(path: Path, kind: str, quality: int, channel: str) -> bytes:
-    with Image.open(path) as image:
-        picture = image.convert("RGB") if kind == "jpeg" or channel == "rgb" else image
-        buffer = io.BytesIO()
-        picture.save(buffer, kind, quality=quality)
-        return buffer.getvalue()
-
-
-def _channel(path: Path, channel: str) -> bytes:
-    with Image.open(path) as image:
-        if channel == "rgb":
-            picture = image.convert("RGB")
-        else:
-            alpha = image.getchannel("A") if image.mode == "RGBA" else Image.new("L", image.size, 255)
-            picture = Image.new("RGBA", image.size)
-            picture.putalpha(alpha)
-        buffer = io.BytesIO()
-        picture.save(buffer, "PNG")
-        return buffer.getvalue()
 
 
 async def _cut_off(request: web.Request, path: Path, kept: float) -> web.StreamResponse:

@@ -169,7 +169,7 @@ def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
     program = (
         "import sys\nfrom comfybridge.cli import main\n"
         "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
-        "print([name for name in ('requests', 'urllib3', 'yaml', 'rich', 'aiohttp', 'comfybridge.client')"
+        "print([name for name in ('requests', 'urllib3', 'yaml', 'rich', 'aiohttp', 'psycopg', 'comfybridge.client')"
         " if name in sys.modules])"
     )
 

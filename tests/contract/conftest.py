@@ -1,4 +1,7 @@
-"""The servers that keep the contract: always the simulator, and the one at COMFYUI_URL when that is set."""
+"""The servers that keep the contract: the simulator, a gateway in front of one, and that at COMFYUI_URL when it is set.
+
+A gateway stays up for all tests; what it does otherwise than one ComfyUI, and on purpose, is marked ``one_server``.
+"""
 
 import os
 from collections.abc import Callable, Iterator
@@ -8,6 +11,7 @@ import pytest
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually
+from tests.service.running import service
 
 COMFYUI_URL = os.environ.get("COMFYUI_URL", "")
 Busy = Callable[[str], str]
@@ -19,20 +23,38 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker("contract")
 
 
-@pytest.fixture(params=["simulator", *(["comfyui"] if COMFYUI_URL else [])])
-def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator | None]:
-    """The simulator in charge; ``None`` when a real ComfyUI is."""
+@pytest.fixture(scope="session")
+def behind(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Simulator, str]]:
+    """A simulator, and the address of a gateway in front of it."""
+    store = tmp_path_factory.mktemp("store")
+    with Simulator() as simulator, service(postgres, store, [simulator.url]) as url:
+        yield simulator, url
+
+
+@pytest.fixture(params=["simulator", "gateway", *(["comfyui"] if COMFYUI_URL else [])])
+def target(request: pytest.FixtureRequest) -> Iterator[tuple[Simulator | None, str]]:
+    """The simulator in charge, ``None`` when a real ComfyUI is; and the address to ask."""
     if request.param == "comfyui":
-        yield None
+        yield None, COMFYUI_URL
+        return
+    if request.param == "gateway":
+        if (mark := request.node.get_closest_marker("one_server")) is not None:
+            pytest.skip(f"many servers as one: {mark.args[0]}")
+        yield request.getfixturevalue("behind")
         return
     with Simulator() as simulator:
-        yield simulator
+        yield simulator, simulator.url
 
 
 @pytest.fixture
-def server(simulator: Simulator | None) -> Iterator[Server]:
+def simulator(target: tuple[Simulator | None, str]) -> Simulator | None:
+    return target[0]
+
+
+@pytest.fixture
+def server(target: tuple[Simulator | None, str]) -> Iterator[Server]:
     """A server with nothing to do."""
-    server = Server(simulator.url if simulator else COMFYUI_URL)
+    server = Server(target[1])
     assert server.queued() == ([], []), "the contract tests want the server for themselves"
     yield server
     server.post("/queue", json={"clear": True})

@@ -40,6 +40,7 @@ def test_events_come_in_order(server: Server) -> None:
     ]
 
 
+@pytest.mark.one_server("executed comes at the end, when its files are kept")
 def test_progress_state_precedes_executing_and_adds_up(server: Server) -> None:
     with server.connect() as socket:
         prompt_id = server.submit(graphs.solid(), client_id=socket.client_id)
@@ -185,6 +186,7 @@ def test_free_memory_empties_the_cache(server: Server) -> None:
     assert entry["status"]["messages"][1][1]["nodes"] == []
 
 
+@pytest.mark.one_server("a worker always names a client")
 def test_cached_prompt_without_client_id_has_no_outputs(server: Server) -> None:
     prompt = graphs.solid()
     server.run(prompt, client_id="me")
@@ -216,6 +218,7 @@ def test_progress_without_client_id_goes_to_everybody(server: Server) -> None:
     assert [frame["type"] for frame in seen].count("progress_state") == 4
 
 
+@pytest.mark.one_server("an upload has another name on the server")
 def test_broken_picture_fails_its_node_and_keeps_the_other_output(server: Server) -> None:
     name = f"contract-{graphs.unique()}.png"
     server.upload(name, b"\x89PNG\r\n\x1a\n broken")

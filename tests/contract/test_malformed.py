@@ -37,6 +37,7 @@ def test_body_without_a_prompt_is_refused(server: Server, body: str) -> None:
         ("GET", "/history?max_items=abc", None),
     ],
 )
+@pytest.mark.one_server("a caller's mistake is a 400")
 def test_malformed_request_is_a_500_in_plain_text(server: Server, method: str, path: str, body: str | None) -> None:
     answer = server.post(path, data=body) if method == "POST" else server.get(path)
 

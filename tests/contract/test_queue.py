@@ -50,6 +50,7 @@ def test_number_and_front_order_the_queue(server: Server, busy: Busy) -> None:
     assert server.queued()[1] == [numbered, later_front, front, plain]
 
 
+@pytest.mark.one_server("frames come through the database, a pong may overtake them")
 def test_deleted_prompt_leaves_no_trace(server: Server, busy: Busy) -> None:
     busy("busy")
     kept = server.submit(graphs.solid())
@@ -116,6 +117,7 @@ def test_interrupt_of_an_idle_server_does_not_hit_the_next_prompt(server: Server
     assert server.run(graphs.solid())["status"]["status_str"] == "success"
 
 
+@pytest.mark.one_server("a prompt_id is one job")
 def test_same_prompt_id_runs_twice_and_history_keeps_the_last(server: Server, busy: Busy) -> None:
     busy("busy")
     prompt_id = graphs.unique()
@@ -129,6 +131,7 @@ def test_same_prompt_id_runs_twice_and_history_keeps_the_last(server: Server, bu
     assert entry[2]["2"]["inputs"]["filename_prefix"] == prompt_id + "-b"
 
 
+@pytest.mark.one_server("a prompt_id is one job")
 def test_same_prompt_id_again_replaces_its_history(server: Server) -> None:
     prompt_id = graphs.unique()
     server.run(graphs.solid(prompt_id + "-a"), prompt_id=prompt_id)

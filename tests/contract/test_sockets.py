@@ -75,6 +75,7 @@ def test_nothing_is_replayed_after_the_end(server: Server) -> None:
         assert {frame["type"] for frame in socket.so_far()} <= {"status", "executing"}
 
 
+@pytest.mark.one_server("no socket goes deaf")
 def test_newer_socket_takes_over_and_goes_deaf_when_the_older_closes(server: Server) -> None:
     client_id = graphs.unique()
     old = server.connect(client_id)

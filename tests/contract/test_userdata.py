@@ -11,6 +11,8 @@ from tests.contract.server import Server
 
 WORKFLOW = b'{"nodes": [], "links": [], "version": 0.4}'
 
+pytestmark = pytest.mark.one_server("the saved workflows are the fleet's templates, read-only")
+
 
 @pytest.fixture
 def folder(server: Server) -> Iterator[str]:

@@ -1,16 +1,14 @@
-"""What ``POST /prompt`` checks before it queues a graph (execution.py, validate_prompt and validate_inputs).
+"""What ``POST /prompt`` checks before it queues a graph (execution.py, validate_prompt and validate_inputs). Pure.
 
 Values are coerced in place, as ComfyUI does: history and metadata show the coerced ones.
 """
 
 import traceback
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias, TypeGuard
 
-from comfybridge.simulator.definitions import Definition, Definitions, Input
-from comfybridge.simulator.files import Files
-from comfybridge.simulator.graph import Prompt, is_link
+from comfybridge.declared import Declared, Definition, Input
 
 MAX_LISTED_OPTIONS = 20
 ANY_TYPES = ("*", "COMFY_MATCHTYPE_V3")
@@ -28,6 +26,8 @@ NODE_FAULTS = (KeyError, IndexError, TypeError, AttributeError, ValueError)
 """What a malformed node makes a check raise; ComfyUI reports the exception instead of a proper error."""
 
 Error = dict[str, Any]
+Prompt: TypeAlias = dict[str, Any]
+"""A graph in API format, as it came in over the wire."""
 
 
 @dataclass
@@ -39,7 +39,9 @@ class Verdict:
     node_errors: dict[str, Error] = field(default_factory=dict)
 
 
-def validate(prompt: Prompt, targets: Collection[str] | None, definitions: Definitions, files: Files) -> Verdict:
+def validate(
+    prompt: Prompt, targets: Collection[str] | None, definitions: Declared, has_file: Callable[[str], bool]
+) -> Verdict:
     """Check a graph. ``targets``: the output nodes wanted; ``None`` for all.
 
     Raises:
@@ -57,14 +59,14 @@ def validate(prompt: Prompt, targets: Collection[str] | None, definitions: Defin
             outputs.append(node_id)
     if not outputs:
         return Verdict(error=_error("prompt_no_outputs", "Prompt has no outputs", "", {}))
-    return _Check(prompt, definitions, files).run(outputs)
+    return _Check(prompt, definitions, has_file).run(outputs)
 
 
 @dataclass
 class _Check:
     prompt: Prompt
-    definitions: Definitions
-    files: Files
+    definitions: Declared
+    has_file: Callable[[str], bool]
     # None while a node is being checked: meeting it again means a cycle.
     results: dict[str, tuple[bool, list[Error]] | None] = field(default_factory=dict)
 
@@ -166,7 +168,7 @@ class _Check:
         if not isinstance(value, str):
             message = f"'{type(value).__name__}' object has no attribute 'endswith'"
             raise AttributeError(message)  # noqa: TRY004  (what folder_paths.annotated_filepath raises)
-        if self.files.input_path(value).exists():
+        if self.has_file(value):
             return []
         details = f"{name} - Invalid {kind} file: {value}"
         message = "Custom validation failed for node"
@@ -200,6 +202,13 @@ class _Check:
                 [_error("exception_during_inner_validation", message, str(fault), extra)],
             )
             return None, False
+
+
+def is_link(value: object) -> TypeGuard[list[Any]]:
+    # ComfyUI takes a float as slot number, too.
+    return (
+        isinstance(value, list) and len(value) == 2 and isinstance(value[0], str) and isinstance(value[1], int | float)  # noqa: PLR2004
+    )
 
 
 def _value(inputs: dict[str, Any], name: str, spec: Input, *, checks_itself: bool) -> Error | None:

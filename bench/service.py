@@ -1,0 +1,178 @@
+"""``comfybridge serve`` over four simulators beside the same client straight at them; every part is a process."""
+
+import argparse
+import contextlib
+import json
+import random
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.error import URLError
+from uuid import uuid4
+
+from bench.samples import Samples, median, p95
+from bench.server import Server, get
+from bench.table import Aim, Row, Section
+from comfybridge import filling, jobs
+from comfybridge.client import Client
+from comfybridge.deadline import Deadline
+from comfybridge.template import Template
+
+_REPOSITORY = Path(__file__).resolve().parents[1]
+_SERVERS, _AT_ONCE = 4, 16
+_WARM, _JOBS, _PACED = 150, 800, 400
+_ROUNDS = 2
+_READY_S, _JOB_S, _END_S = 60.0, 60.0, 30.0
+
+_TWICE = Aim(2.0)
+_ADDED = Aim(0.030, of_ratio=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """One client: jobs each second, and the seconds of each from its submission to the bytes of its picture."""
+
+    rate: float
+    seconds: Sequence[float]
+
+
+def measure() -> Section:
+    """Jobs per second with many at once, then how long each takes at half the service's rate."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(Server(0.0)).url for _ in range(_SERVERS)]
+        gateway = [stack.enter_context(_serving(servers))]
+        for urls in (gateway, servers):
+            _run(urls, _WARM)
+        full = Samples()
+        for _ in range(_ROUNDS):
+            full.ours.append(1 / _run(gateway, _JOBS).rate)
+            full.other.append(1 / _run(servers, _JOBS).rate)
+        half = 0.5 / (median(full.ours) or 1)
+        paced = Samples(list(_run(gateway, _PACED, half).seconds), list(_run(servers, _PACED, half).seconds))
+    ours, other = p95(paced.ours) or 0.0, p95(paced.other) or 0.0
+    rows = [
+        Row(label="time per job", ours=median(full.ours), other=median(full.other), unit="ms", aim=_TWICE),
+        Row(label="one job, median", ours=median(paced.ours), other=median(paced.other), unit="ms"),
+        Row(label="one job, 95th percentile", ours=ours, other=other, unit="ms"),
+        Row(label="added to the 95th percentile", ours=ours - other, other=None, unit="ms", aim=_ADDED),
+    ]
+    notes = [
+        f"time per job: {_AT_ONCE} at once, {_JOBS} jobs; one job: at {half:.0f} a second, half of the most",
+        "client, simulators, gateway, workers and PostgreSQL share this machine's processors",
+    ]
+    return Section(f"The service over {_SERVERS} simulators with 0 s of work", "direct", rows, notes)
+
+
+@contextlib.contextmanager
+def _serving(servers: Sequence[str]) -> Iterator[str]:
+    """The address of ``comfybridge serve`` over these servers, all of them taken in."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory(prefix="comfybridge-bench-", ignore_cleanup_errors=True) as folder:
+        named = [word for url in servers for word in ("--comfyui", url)]
+        command = [sys.executable, "-m", "comfybridge.cli", "serve", "--data", f"{folder}/data", "--port", str(port)]
+        with (Path(folder) / "log").open("wb") as log:
+            process = subprocess.Popen([*command, *named], cwd=_REPOSITORY, stderr=log)
+        try:
+            _await(f"http://127.0.0.1:{port}", process)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(_END_S)
+
+
+def _await(url: str, process: "subprocess.Popen[bytes]") -> None:
+    deadline = Deadline(_READY_S)
+    while not deadline.has_passed() and process.poll() is None:
+        with contextlib.suppress(URLError, ConnectionError):
+            if get(f"{url}/object_info/SaveImage"):
+                return
+        time.sleep(0.1)
+    raise RuntimeError("the service did not start")
+
+
+def _run(urls: Sequence[str], count: int, rate: float = 0.0) -> Figures:
+    command = [sys.executable, "-m", "bench.service", "--jobs", str(count), "--rate", str(rate), *urls]
+    ran = subprocess.run(command, cwd=_REPOSITORY, check=True, capture_output=True, text=True)
+    return Figures(**json.loads(ran.stdout))
+
+
+def _client(urls: Sequence[str], count: int, rate: float) -> Figures:
+    """Make so many pictures, all servers in turn: as many at once as allowed, or so many each second."""
+    clients = [Client(url) for url in urls]
+    numbers = iter(range(count))
+    chance = random.Random(0)  # noqa: S311  # nothing secret
+    lock = threading.Lock()
+    seconds: list[float] = []
+    started = due = time.monotonic()
+
+    def work() -> None:
+        nonlocal due
+        while True:
+            with lock:
+                number = next(numbers, None)
+                if number is None:
+                    return
+                due += chance.expovariate(rate) if rate else 0.0
+                begins = due
+            time.sleep(max(0.0, begins - time.monotonic()))
+            # Whoever comes late because all are busy has waited, too.
+            begins = begins if rate else time.monotonic()
+            _picture(clients[number % len(clients)])
+            seconds.append(time.monotonic() - begins)
+
+    threads = [threading.Thread(target=work) for _ in range(_AT_ONCE)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    took = time.monotonic() - started
+    for client in clients:
+        client.close()
+    if len(seconds) != count:
+        raise RuntimeError(f"only {len(seconds)} of {count} jobs came to their end")
+    return Figures(count / took, seconds)
+
+
+def _picture(client: Client) -> None:
+    """One picture of a color that no other has, as the plugin makes one: submitted, awaited, fetched."""
+    color = uuid4().int % 2**24
+    image = {"width": 64, "height": 64, "batch_size": 1, "color": color}
+    graph = {
+        "1": {"class_type": "EmptyImage", "inputs": image},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "bench"}},
+    }
+    deadline = Deadline(_JOB_S)
+    filled = filling.as_is(Template(name="bench", prompt=graph))
+    with ExitStack() as listening:
+        job = jobs.queue(client, filled, {}, deadline, {}, listening)
+        waiting = jobs.follow(job, deadline)
+        while True:
+            try:
+                next(waiting)
+            except StopIteration as end:
+                (output,) = end.value.outputs
+                break
+    jobs.fetch(job, output, deadline)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("urls", nargs="*")
+    parser.add_argument("--jobs", type=int)
+    parser.add_argument("--rate", type=float, default=0.0)
+    options = parser.parse_args()
+    if options.urls:
+        figures = _client(options.urls, options.jobs, options.rate)
+        print(json.dumps({"rate": figures.rate, "seconds": figures.seconds}))
+    else:
+        from bench.table import as_text
+
+        print(as_text([measure()]))

@@ -1,0 +1,43 @@
+"""``comfybridge serve``."""
+
+import argparse
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from comfybridge.cli import exits
+from comfybridge.cli.language import say
+from comfybridge.cli.serving import add_address, log
+
+
+def add(command: argparse.ArgumentParser) -> None:
+    server = say("a server; may be repeated", "一台服务器，可重复")
+    command.add_argument("--comfyui", action="append", required=True, metavar="URL", help=server)
+    data = say("database, pictures and uploads", "数据库、图片和上传文件")
+    command.add_argument("--data", type=Path, required=True, metavar="DIR", help=data)
+    elsewhere = say(
+        "pictures and uploads elsewhere, such as s3://bucket/prefix", "图片和上传文件另存，如 s3://bucket/prefix"
+    )
+    command.add_argument("--store", metavar="URL", help=elsewhere)
+    add_address(command)
+    command.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    # Here, since only this command needs what the service stands on.
+    from comfybridge.service.serve import InUse, serve  # noqa: PLC0415
+
+    log()
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    folder = options.data.absolute()
+    store = options.store or str(folder / "store")
+    try:
+        serve(folder, options.comfyui, host=options.host, port=options.port, store=store, stopping=stopping)
+    except InUse:
+        problem = say(f"another one serves from {folder} already.", f"已有另一个进程在使用 {folder}。")
+        sys.stderr.write(f"comfybridge serve: {problem}\n")
+        return exits.PROBLEMS
+    return exits.SUCCEEDED

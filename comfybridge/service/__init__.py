@@ -1,0 +1,1 @@
+"""Many ComfyUI servers as one: gateways that speak its API, and a worker beside each server."""

@@ -1,0 +1,245 @@
+"""Whose turn it is: a worker takes a job under a lease, keeps it, gives it back. Each is one statement.
+
+A lease has a fencing number, new with every owner; what an owner writes counts only while the number is still its own.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import class_row
+
+from comfybridge.service.database import ASKED, QUEUED, STARTED, as_json, told
+from comfybridge.service.priorities import AGEING_S
+
+LEASE_S = 15.0
+"""How long a worker may be silent until its jobs move on."""
+MOST_ATTEMPTS = 3
+"""A job whose worker or server vanished this often is given up: it may be what kills them."""
+
+_GUESS_S = 5.0
+"""What a turn is charged with while nobody knows how long such a graph takes."""
+_WINDOW = 8
+"""So many of an owner's jobs may be preferred for their model, and none that waited for so many seconds."""
+_PATIENCE_S = 60.0
+_LEAVE_S = 2.0
+"""How long a job is left to an idle server that suits it better."""
+
+# The priorities in the order of their oldest jobs, made younger by their rank; in each the owners by their clocks; of
+# the first owner with a job that this server can run, that job. Both lists are streamed: nothing but the one job is
+# locked, and a locked one is passed over.
+_CLAIM = """
+WITH mine AS (SELECT loaded FROM servers WHERE url = %(server)s),
+chosen AS (
+    SELECT head.prompt_id
+    FROM (
+        SELECT ranks.priority
+        FROM (VALUES (0), (1), (2)) AS ranks (priority)
+        CROSS JOIN LATERAL (
+            SELECT created FROM jobs
+            WHERE state = 'queued' AND priority = ranks.priority AND not_before <= now()
+                AND wants IN (SELECT wants FROM offers WHERE server = %(server)s) AND %(server)s <> ALL (avoid)
+            ORDER BY created LIMIT 1
+        ) AS oldest
+        ORDER BY ranks.priority * %(ageing_s)s - extract(epoch FROM clock_timestamp() - oldest.created)
+        OFFSET 0
+    ) AS ranked
+    CROSS JOIN LATERAL (
+        SELECT owner FROM turns WHERE turns.priority = ranked.priority ORDER BY clock, owner OFFSET 0
+    ) AS turn
+    CROSS JOIN LATERAL (
+        SELECT prompt_id FROM jobs
+        WHERE prompt_id = ANY (ARRAY (
+            SELECT prompt_id FROM jobs AS job
+            WHERE state = 'queued' AND priority = ranked.priority AND owner = turn.owner AND not_before <= now()
+                AND wants IN (SELECT wants FROM offers WHERE server = %(server)s) AND %(server)s <> ALL (avoid)
+                AND NOT EXISTS (
+                    SELECT FROM servers AS other JOIN offers ON offers.server = other.url AND offers.wants = job.wants
+                    WHERE other.url <> %(server)s AND other.mode = 'active' AND other.health = 'well'
+                        AND other.heartbeat > now() - make_interval(secs => %(lease_s)s)
+                        AND job.created > now() - make_interval(secs => %(leave_s)s)
+                        AND (%(is_second)s OR (
+                            other.loaded = job.wants AND job.wants <> (SELECT loaded FROM mine)))
+                        AND NOT EXISTS (
+                            SELECT FROM jobs AS busy
+                            WHERE busy.server = other.url AND busy.state IN ('claimed', 'running'))
+                )
+            ORDER BY number, created LIMIT %(window)s
+        )) AND state = 'queued'
+        ORDER BY (wants = (SELECT loaded FROM mine) OR created < now() - make_interval(secs => %(patience_s)s)) DESC,
+            number, created
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED
+    ) AS head
+    LIMIT 1
+),
+taken AS (
+    UPDATE jobs SET
+        state = 'claimed', server = %(server)s, worker = %(worker)s, fence = nextval('fences'), claimed = now(),
+        started = NULL, lease_until = now() + make_interval(secs => %(lease_s)s), attempts = attempts + 1,
+        estimate_s = coalesce((SELECT seconds FROM durations WHERE durations.wants = jobs.wants), %(guess_s)s)
+    FROM chosen WHERE jobs.prompt_id = chosen.prompt_id
+    RETURNING jobs.*
+),
+charged AS (
+    UPDATE turns SET clock = clock + taken.estimate_s FROM taken
+    WHERE turns.priority = taken.priority AND turns.owner = taken.owner
+),
+marked AS (UPDATE servers SET loaded = taken.wants FROM taken WHERE url = %(server)s AND loaded <> taken.wants)
+SELECT {columns} FROM taken
+"""
+
+_ADOPT = """
+UPDATE jobs SET
+    worker = %(worker)s, fence = nextval('fences'), lease_until = now() + make_interval(secs => %(lease_s)s)
+WHERE server = %(server)s AND state IN ('claimed', 'running') AND worker <> %(worker)s
+RETURNING {columns}
+"""
+
+_RENEW = """
+UPDATE jobs SET
+    lease_until = now() + make_interval(secs => %(lease_s)s), progress = coalesce(held.progress, jobs.progress)
+FROM unnest(%(prompt_ids)s::text[], %(fences)s::bigint[], %(progress)s::json[]) AS held (prompt_id, fence, progress)
+WHERE jobs.prompt_id = held.prompt_id AND jobs.fence = held.fence AND jobs.state IN ('claimed', 'running')
+RETURNING jobs.prompt_id, jobs.cancel_asked IS NOT NULL
+"""
+
+_START = """
+WITH begun AS (
+    UPDATE jobs SET state = 'running', started = clock_timestamp()
+    WHERE prompt_id = %(prompt_id)s AND fence = %(fence)s AND state = 'claimed'
+    RETURNING prompt_id
+)
+SELECT pg_notify(%(started)s, %(notice)s) FROM begun
+"""
+
+# What the turn was charged with goes back; the next one is charged anew.
+_RELEASE = """
+WITH freed AS (
+    UPDATE jobs SET
+        state = 'queued', worker = NULL, server = NULL, fence = nextval('fences'), lease_until = NULL, started = NULL,
+        attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END, progress = NULL,
+        not_before = now() + make_interval(secs => %(after_s)s), avoid = avoid || %(avoid)s::text[]
+    WHERE prompt_id = %(prompt_id)s AND fence = %(fence)s AND state IN ('claimed', 'running')
+    RETURNING priority, owner, estimate_s
+),
+given_back AS (
+    UPDATE turns SET clock = clock - freed.estimate_s FROM freed
+    WHERE turns.priority = freed.priority AND turns.owner = freed.owner
+)
+SELECT pg_notify(%(queued)s, '') FROM freed
+"""
+
+_EXPIRED = """
+SELECT prompt_id, fence, attempts, server FROM jobs
+WHERE state IN ('claimed', 'running') AND lease_until < now()
+ORDER BY lease_until LIMIT 100
+"""
+
+_COLUMNS = (
+    "prompt_id, owner, client_id, prompt, extra_data, secrets, targets, is_partial, inputs, template, wants, priority,"
+    " attempts, fence, state = 'running' AS is_running, cancel_asked IS NOT NULL AS is_cancelled"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """A job under a lease; ``attempts`` counts this one."""
+
+    prompt_id: str
+    owner: str
+    client_id: str
+    prompt: dict[str, Any]
+    extra_data: dict[str, Any]
+    secrets: dict[str, Any] | None
+    targets: list[str]
+    is_partial: bool
+    inputs: list[dict[str, str]]
+    template: str
+    wants: str
+    priority: int
+    attempts: int
+    fence: int
+    is_running: bool
+    is_cancelled: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """A job whose worker has been silent for too long."""
+
+    prompt_id: str
+    fence: int
+    attempts: int
+    server: str
+
+
+def claim(connection: Connection, server: str, worker: str, *, is_second: bool) -> Claimed | None:
+    """Take the next job that this server can run; ``None`` when there is none for it now.
+
+    ``is_second``: it would wait behind another one, so it is left to a server that is idle.
+    """
+    values = {
+        "server": server,
+        "worker": worker,
+        "is_second": is_second,
+        "lease_s": LEASE_S,
+        "ageing_s": AGEING_S,
+        "guess_s": _GUESS_S,
+        "window": _WINDOW,
+        "patience_s": _PATIENCE_S,
+        "leave_s": _LEAVE_S,
+    }
+    with connection.cursor(row_factory=class_row(Claimed)) as cursor:
+        return cursor.execute(_CLAIM.format(columns=_COLUMNS).encode(), values).fetchone()
+
+
+def adopt(connection: Connection, server: str, worker: str) -> list[Claimed]:
+    """Take over what an earlier worker of this server held; whoever calls must be the server's only worker."""
+    values = {"server": server, "worker": worker, "lease_s": LEASE_S}
+    with connection.cursor(row_factory=class_row(Claimed)) as cursor:
+        return cursor.execute(_ADOPT.format(columns=_COLUMNS).encode(), values).fetchall()
+
+
+def renew(connection: Connection, held: Mapping[str, int], progress: Mapping[str, Any]) -> dict[str, bool]:
+    """Keep jobs, by their fencing numbers; of those that are still ours, whether somebody asks for their end."""
+    values = {
+        "prompt_ids": list(held),
+        "fences": list(held.values()),
+        "progress": [as_json(progress[prompt_id]) if prompt_id in progress else None for prompt_id in held],
+        "lease_s": LEASE_S,
+    }
+    return dict(connection.execute(_RENEW, values).fetchall())
+
+
+def start(connection: Connection, job: Claimed) -> bool:
+    """ComfyUI began with it: gateways hear of that."""
+    notice = {"prompt_id": job.prompt_id, "owner": job.owner, "client_id": job.client_id}
+    values = {"prompt_id": job.prompt_id, "fence": job.fence, "started": STARTED, "notice": told(notice)}
+    return connection.execute(_START, values).fetchone() is not None
+
+
+def release(
+    connection: Connection, prompt_id: str, fence: int, *, counts: bool, after_s: float = 0.0, avoid: Sequence[str] = ()
+) -> bool:
+    """Give a job back to the queue, for others or for later; ``counts`` if that was one of its attempts."""
+    values = {
+        "prompt_id": prompt_id,
+        "fence": fence,
+        "counts": counts,
+        "after_s": after_s,
+        "avoid": list(avoid),
+        "queued": QUEUED,
+    }
+    return connection.execute(_RELEASE, values).fetchone() is not None
+
+
+def lapsed(connection: Connection) -> list[Lapsed]:
+    with connection.cursor(row_factory=class_row(Lapsed)) as cursor:
+        return cursor.execute(_EXPIRED).fetchall()
+
+
+def ask(connection: Connection, request: Mapping[str, Any]) -> None:
+    """Ask workers for something; those who do not hear it find it when they renew their leases."""
+    connection.execute("SELECT pg_notify(%s, %s)", (ASKED, told(dict(request))))

@@ -1,0 +1,54 @@
+"""How processes reach the database, and the channels on which they wake each other.
+
+A notification only wakes, or shows progress: everything that matters is in a row, and is polled for as well.
+"""
+
+import json
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Json
+from psycopg_pool import AsyncConnectionPool, ConnectionPool
+
+QUEUED = "comfybridge_queued"
+"""A job waits in the queue."""
+STARTED = "comfybridge_started"
+"""A job left the queue of its ComfyUI: ``{"prompt_id", "owner", "client_id"}``."""
+ENDED = "comfybridge_ended"
+"""A job has its outcome, or is out of the caller's queue: as STARTED."""
+FRAMES = "comfybridge_frames"
+"""Frames of a running job on their way to its client: see ``service.frames``."""
+ASKED = "comfybridge_asked"
+"""A worker is asked for something: ``{"what": "cancel" | "free" | "look", …}``."""
+
+LARGEST_NOTIFICATION = 7900
+"""In bytes; PostgreSQL takes 8000."""
+
+_CONNECT_S = 10
+
+
+def sync_pool(url: str, *, most: int, name: str) -> ConnectionPool:
+    return ConnectionPool(
+        url, min_size=1, max_size=most, name=name, timeout=_CONNECT_S, open=True, kwargs={"autocommit": True}
+    )
+
+
+def async_pool(url: str, *, most: int, name: str) -> AsyncConnectionPool:
+    """To be opened on its event loop."""
+    return AsyncConnectionPool(
+        url, min_size=1, max_size=most, name=name, timeout=_CONNECT_S, open=False, kwargs={"autocommit": True}
+    )
+
+
+def single(url: str, name: str) -> psycopg.Connection:
+    """A connection of one's own whose statements need not be durable: notifications, leases, heartbeats."""
+    options = "-c synchronous_commit=off"
+    return psycopg.connect(url, autocommit=True, application_name=name, connect_timeout=_CONNECT_S, options=options)
+
+
+def told(payload: Any) -> str:
+    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+
+
+def as_json(value: Any) -> Json:
+    return Json(value)

@@ -1,0 +1,163 @@
+"""How a job ends: its outcome, its history and its files in one transaction; then its bill and the news.
+
+While the disk writes nobody may hold what others wait for: the row in which all jobs of an owner are billed, and the
+place of whoever notifies, of which PostgreSQL has one. Who misses the news polls.
+"""
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import Any
+
+from psycopg import Connection
+
+from comfybridge.service.database import ENDED, as_json, told
+
+_LATEST = 0.3
+"""How much the latest run counts in what such a graph is expected to take."""
+
+_LOCK = """
+SELECT owner, client_id, priority, wants, estimate_s FROM jobs
+WHERE prompt_id = %s AND fence = %s AND state IN ('claimed', 'running') FOR UPDATE
+"""
+
+_END = """
+UPDATE jobs SET
+    state = 'ended', outcome = %(outcome)s, reason = %(reason)s, history = %(history)s, is_hidden = %(is_hidden)s,
+    gpu_s = %(gpu_s)s, ended = clock_timestamp(), expires = now() + make_interval(secs => %(keep_s)s),
+    lease_until = NULL, secrets = NULL, progress = NULL
+WHERE prompt_id = %(prompt_id)s
+"""
+
+_PLACE = """
+INSERT INTO files (owner, type, subfolder, filename, key, digest, mime, size, prompt_id, node_id, expires)
+VALUES (%(owner)s, %(type)s, %(subfolder)s, %(filename)s, %(key)s, %(digest)s, %(mime)s, %(size)s, %(prompt_id)s,
+    %(node_id)s, now() + make_interval(secs => %(keep_s)s))
+ON CONFLICT (owner, type, subfolder, filename) DO UPDATE SET expires = greatest(files.expires, EXCLUDED.expires)
+    WHERE files.digest = EXCLUDED.digest
+RETURNING filename
+"""
+
+_TELL = """
+WITH asynchronous AS (
+    SELECT set_config('synchronous_commit', 'off', true), pg_notify(%(ended)s, %(notice)s)
+),
+paid AS (
+    UPDATE turns SET clock = clock + %(gpu_s)s - %(estimate_s)s
+    WHERE priority = %(priority)s AND owner = %(owner)s
+),
+learned AS (
+    INSERT INTO durations (wants, seconds) SELECT %(wants)s, %(gpu_s)s WHERE %(succeeded)s
+    ON CONFLICT (wants) DO UPDATE SET
+        seconds = durations.seconds * (1 - %(latest)s) + EXCLUDED.seconds * %(latest)s
+)
+SELECT FROM asynchronous
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A file of a job that lies in the store under ``key``; named as its ComfyUI named it."""
+
+    node_id: str
+    type: str
+    subfolder: str
+    filename: str
+    key: str
+    digest: str
+    mime: str
+    size: int
+
+
+Place = tuple[str, str, str]
+"""type, subfolder, filename."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """``history`` is what ComfyUI tells of the job, without the prompt; ``None`` where it would tell nothing.
+
+    ``reason`` is a sentence in English and one in Chinese, for everything but a success.
+    """
+
+    outcome: str
+    history: Mapping[str, Any] | None = None
+    reason: tuple[str, str] | None = None
+    files: Sequence[Kept] = ()
+    gpu_s: float = 0.0
+
+
+def finish(connection: Connection, prompt_id: str, fence: int, end: End, *, keep_s: float) -> bool:
+    """End a job, unless it is no longer ours; whether it was."""
+    with connection.transaction():
+        row = connection.execute(_LOCK, (prompt_id, fence)).fetchone()
+        if row is None:
+            return False
+        owner, client_id, priority, wants, estimate_s = row
+        renamed = {
+            (file.type, file.subfolder, file.filename): _place(connection, owner, prompt_id, file, keep_s=keep_s)
+            for file in sorted(end.files, key=lambda file: (file.type, file.subfolder, file.filename))
+        }
+        history = named_anew(end.history, renamed) if end.history is not None else None
+        values = {
+            "prompt_id": prompt_id,
+            "outcome": end.outcome,
+            "reason": as_json(dict(zip(("en", "zh"), end.reason, strict=True))) if end.reason else None,
+            "history": as_json(history) if history is not None else None,
+            "is_hidden": history is None,
+            "gpu_s": end.gpu_s,
+            "keep_s": keep_s,
+        }
+        connection.execute(_END, values)
+    bill = {
+        "gpu_s": end.gpu_s,
+        "estimate_s": estimate_s,
+        "priority": priority,
+        "owner": owner,
+        "wants": wants,
+        "succeeded": end.outcome == "succeeded",
+        "latest": _LATEST,
+        "ended": ENDED,
+        "notice": told({"prompt_id": prompt_id, "owner": owner, "client_id": client_id}),
+    }
+    connection.execute(_TELL, bill)
+    return True
+
+
+def _place(connection: Connection, owner: str, prompt_id: str, file: Kept, *, keep_s: float) -> str:
+    """Give a file its name among the owner's: its own, unless an earlier job has another file of that name."""
+    for filename in names(file.filename, prompt_id):
+        named = replace(file, filename=filename)
+        values = {slot: getattr(named, slot) for slot in Kept.__slots__}
+        values |= {"owner": owner, "prompt_id": prompt_id, "keep_s": keep_s}
+        if connection.execute(_PLACE, values).fetchone() is not None:
+            return filename
+    raise AssertionError  # there is no end of names
+
+
+def names(filename: str, prompt_id: str) -> Iterator[str]:
+    """The names that a file may get, the best one first."""
+    yield filename
+    path = PurePosixPath(filename)
+    mark = "".join(character for character in prompt_id if character.isalnum() and character.isascii())
+    yield f"{path.stem}{mark[:8]}_{path.suffix}"
+    for number in itertools.count(1):
+        yield f"{path.stem}{mark[:32]}_{number}_{path.suffix}"
+
+
+def named_anew(history: Mapping[str, Any], renamed: Mapping[Place, str]) -> dict[str, Any]:
+    """The history with the files' new names in its outputs."""
+
+    def named(item: Any) -> Any:
+        if not isinstance(item, Mapping) or "filename" not in item:
+            return item
+        place = (str(item.get("type", "output")), str(item.get("subfolder", "")), str(item["filename"]))
+        return {**item, "filename": renamed.get(place, item["filename"])}
+
+    outputs = {
+        node_id: {name: [named(item) for item in of] if isinstance(of, list) else of for name, of in output.items()}
+        for node_id, output in (history.get("outputs") or {}).items()
+        if isinstance(output, Mapping)
+    }
+    return {**history, "outputs": outputs}

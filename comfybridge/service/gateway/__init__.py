@@ -1,0 +1,1 @@
+"""ComfyUI's own API in front of a fleet; any number of gateways, all alike."""

@@ -1,0 +1,214 @@
+"""``POST /prompt``: checked against what the fleet has, and durable before the answer."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+from comfybridge.graph import InputRef
+from comfybridge.service import catalogue
+from comfybridge.service.database import QUEUED, as_json, told
+from comfybridge.service.gateway import places, rows
+from comfybridge.service.gateway.callers import Caller
+from comfybridge.service.gateway.state import State
+from comfybridge.validation import Verdict, validate
+
+SECRETS = ("auth_token_comfy_org", "api_key_comfy_org")
+"""Keys of ``extra_data`` that reach the nodes, but neither queue nor history (execution.py)."""
+
+_LONGEST_ID = 200
+_KINDS = ("image", "video", "audio", "model")
+_NO_PROMPT = {"type": "no_prompt", "message": "No prompt provided", "details": "No prompt provided", "extra_info": {}}
+
+# A newcomer, or one who comes back, starts at the clock of the first of those who are there: no debt to collect.
+_ACCEPT = """
+WITH turn AS (
+    INSERT INTO turns
+    SELECT %(priority)s, %(owner)s, coalesce(
+        (SELECT min(clock) FROM turns AS other WHERE priority = %(priority)s AND EXISTS (
+            SELECT FROM jobs WHERE jobs.owner = other.owner AND jobs.priority = %(priority)s AND state <> 'ended')),
+        (SELECT max(clock) FROM turns AS other WHERE priority = %(priority)s), 0)
+    WHERE NOT EXISTS (
+        SELECT FROM jobs WHERE owner = %(owner)s AND priority = %(priority)s AND state <> 'ended')
+    ON CONFLICT (priority, owner) DO UPDATE SET clock = greatest(turns.clock, EXCLUDED.clock)
+),
+accepted AS (
+    INSERT INTO jobs (prompt_id, owner, client_id, prompt, extra_data, secrets, targets, is_partial, node_errors,
+        inputs, template, wants, priority, number)
+    VALUES (%(prompt_id)s, %(owner)s, %(client_id)s, %(prompt)s, %(extra_data)s, %(secrets)s, %(targets)s,
+        %(is_partial)s, %(node_errors)s, %(inputs)s, %(template)s, %(wants)s, %(priority)s,
+        coalesce(%(number)s::float, %(sign)s * nextval('numbers')))
+    ON CONFLICT (prompt_id) DO NOTHING
+    RETURNING number
+)
+SELECT number FROM accepted
+"""
+
+
+_WANT = """
+WITH known AS (INSERT INTO wants VALUES (%(wants)s, %(needs)s) ON CONFLICT DO NOTHING)
+INSERT INTO offers SELECT url, %(wants)s FROM unnest(%(able)s::text[]) AS url ON CONFLICT DO NOTHING
+"""
+
+
+class Malformed(Exception):
+    """No prompt of ComfyUI's, whatever the fleet has."""
+
+
+class Refused(Exception):
+    """A 400 in ComfyUI's own shape."""
+
+    def __init__(self, error: Mapping[str, Any] | None, node_errors: Mapping[str, Any]) -> None:
+        super().__init__(str((error or {}).get("message")))
+        self.body = {"error": error, "node_errors": node_errors}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    prompt_id: str
+    number: float
+    node_errors: Mapping[str, Any]
+
+
+async def accept(state: State, caller: Caller, body: Any) -> Accepted:
+    """Queue a prompt; one whose ``prompt_id`` is known is there already, and is answered as the first time.
+
+    Raises:
+        Malformed: not of ComfyUI's form.
+        Refused: no server of the fleet can run it.
+    """
+    if isinstance(body, list):
+        raise Refused(_NO_PROMPT, {})
+    if not isinstance(body, dict):
+        raise Malformed("the body is no object")
+    number = _number(body)
+    prompt_id = str(body["prompt_id"]) if "prompt_id" in body else str(uuid4())
+    if "\0" in prompt_id or not 0 < len(prompt_id) <= _LONGEST_ID:
+        raise Malformed("prompt_id is no usable text")
+    try:
+        accepted = await _new(state, caller, body, prompt_id, number)
+    except (Malformed, Refused):
+        if (known := await _known(state, caller, prompt_id)) is not None:
+            return known
+        if number is None:
+            # The counter moves on for refused prompts, too.
+            async with state.pool.connection() as connection:
+                await connection.execute("SELECT nextval('numbers')")
+        raise
+    if accepted is None and (accepted := await _known(state, caller, prompt_id)) is None:
+        raise Malformed("prompt_id is taken")
+    return accepted
+
+
+async def _new(
+    state: State, caller: Caller, body: Mapping[str, Any], prompt_id: str, number: float | None
+) -> Accepted | None:
+    """Queue a prompt; ``None`` when its id is known. All of it is one statement, but for what is wanted first."""
+    if "prompt" not in body:
+        raise Refused(_NO_PROMPT, {})
+    prompt, extra_data = body["prompt"] or {}, body.get("extra_data") or {}
+    if not isinstance(prompt, dict) or not isinstance(extra_data, dict):
+        raise Malformed("prompt and extra_data are objects")
+    client_id = str(body.get("client_id") or "")
+    verdict, files = await _checked(state, caller, prompt, body.get("partial_execution_targets"))
+    needs = catalogue.needs(prompt, state.fleet.classes)
+    able = state.fleet.able(needs)
+    if not able:
+        raise Refused(_nowhere(needs), {})
+    told_data = {name: value for name, value in extra_data.items() if name not in SECRETS}
+    if "client_id" in body:
+        told_data["client_id"] = body["client_id"]
+    told_data["create_time"] = int(time.time() * 1000)
+    own, wants = extra_data.get("comfybridge"), catalogue.digest(needs)
+    values = {
+        "prompt_id": prompt_id,
+        "owner": caller.owner,
+        "client_id": client_id,
+        "prompt": as_json(prompt),
+        "extra_data": as_json(told_data),
+        "secrets": as_json({name: extra_data[name] for name in SECRETS if name in extra_data}),
+        "targets": verdict.outputs,
+        "is_partial": body.get("partial_execution_targets") is not None,
+        "node_errors": as_json(verdict.node_errors),
+        "inputs": as_json(
+            [
+                {
+                    "node_id": ref.node_id,
+                    "input": ref.input,
+                    "subfolder": file.subfolder if file.type == "input" else "",
+                    "filename": file.filename,
+                    "key": file.key,
+                }
+                for ref, file in files.items()
+            ]
+        ),
+        "template": str(own.get("template", "")) if isinstance(own, dict) else "",
+        "wants": wants,
+        "needs": as_json(needs),
+        "able": able,
+        "priority": caller.priority,
+        "number": number,
+        "sign": -1 if body.get("front") else 1,
+    }
+    want = (wants, *able)
+    async with state.pool.connection() as connection:
+        if want not in state.fleet.wanted:
+            await connection.execute(_WANT, values)
+            state.fleet.wanted.add(want)
+        row = await (await connection.execute(_ACCEPT, values)).fetchone()
+    if row is None:
+        return None
+    state.notices.tell(QUEUED, told({"prompt_id": prompt_id, "owner": caller.owner, "client_id": client_id}))
+    return Accepted(prompt_id=prompt_id, number=row[0], node_errors=verdict.node_errors)
+
+
+async def _known(state: State, caller: Caller, prompt_id: str) -> Accepted | None:
+    job = await rows.job(state.pool, caller.owner, prompt_id)
+    if job is None:
+        return None
+    return Accepted(prompt_id=prompt_id, number=job.number, node_errors=job.node_errors)
+
+
+def _number(body: Mapping[str, Any]) -> float | None:
+    """The prompt's place, if it asks for one."""
+    if "number" not in body:
+        return None
+    try:
+        return float(body["number"])
+    except (TypeError, ValueError) as exc:
+        raise Malformed("number is no number") from exc
+
+
+async def _checked(
+    state: State, caller: Caller, prompt: dict[str, Any], targets: Any
+) -> tuple[Verdict, dict[InputRef, rows.File]]:
+    """ComfyUI's own checks, by what the fleet and the caller have; and the caller's files that the graph loads."""
+    await state.fleet.refresh()
+    files: dict[InputRef, rows.File] = {}
+    names: dict[str, bool] = {}
+    for ref, name in catalogue.upload_inputs(prompt, state.fleet.classes).items():
+        place = places.of_input(name)
+        found = await rows.file(state.pool, caller.owner, place) if place is not None else None
+        names[name] = found is not None
+        if found is not None:
+            files[ref] = found
+    present = [name for name, is_there in names.items() if is_there]
+    declared = catalogue.Catalogue(state.fleet.classes, dict.fromkeys(_KINDS, present))
+    try:
+        verdict = validate(prompt, targets, declared, lambda name: names.get(name, False))
+    except TypeError as exc:
+        raise Malformed("no graph") from exc
+    if not verdict.outputs:
+        raise Refused(verdict.error, verdict.node_errors)
+    return verdict, files
+
+
+def _nowhere(needs: catalogue.Needs) -> dict[str, Any]:
+    wanted = ", ".join(str(value) for _, _, value in needs["models"]) or ", ".join(needs["classes"])
+    return {
+        "type": "prompt_outputs_failed_validation",
+        "message": "No single server has everything that the workflow needs",
+        "details": wanted,
+        "extra_info": {},
+    }

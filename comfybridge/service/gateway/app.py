@@ -1,0 +1,144 @@
+"""The routes of a gateway, bare and under ``/api``, and what happens around every request."""
+
+import asyncio
+import ipaddress
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeAlias
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from comfybridge.service.database import async_pool
+from comfybridge.service.fleet import Fleet
+from comfybridge.service.gateway import info, prompts, upload, userdata, view
+from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.callers import caller
+from comfybridge.service.gateway.hub import FEATURES, Hub
+from comfybridge.service.gateway.notices import Notices
+from comfybridge.service.gateway.state import STATE, State
+from comfybridge.service.store import open_store
+from comfybridge.service.supervised import DATABASE_FAULTS
+
+logger = logging.getLogger(__name__)
+
+Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+ROUTES: tuple[tuple[str, str, Handler], ...] = (
+    ("GET", "/prompt", prompts.get_prompt),
+    ("POST", "/prompt", prompts.post_prompt),
+    ("GET", "/queue", prompts.get_queue),
+    ("POST", "/queue", prompts.post_queue),
+    ("GET", "/history", prompts.get_history),
+    ("POST", "/history", prompts.post_history),
+    ("GET", "/history/{prompt_id}", prompts.get_history_of),
+    ("POST", "/interrupt", prompts.post_interrupt),
+    ("POST", "/free", prompts.post_free),
+    ("GET", "/object_info", info.get_object_info),
+    ("GET", "/object_info/{class_type}", info.get_object_info_of),
+    ("GET", "/system_stats", info.get_system_stats),
+    ("GET", "/features", info.get_features),
+    ("GET", "/models", info.get_models),
+    ("GET", "/models/{folder}", info.get_models_in),
+    ("GET", "/embeddings", info.get_embeddings),
+    ("GET", "/extensions", info.get_extensions),
+    ("GET", "/view", view.get_view),
+    ("POST", "/upload/image", upload.post_image),
+    ("POST", "/upload/mask", upload.post_mask),
+    ("GET", "/userdata", userdata.get_list),
+    ("GET", "/v2/userdata", userdata.get_tree),
+    ("GET", "/userdata/{file}", userdata.get_file),
+    ("POST", "/userdata/{file}", userdata.read_only),
+    ("DELETE", "/userdata/{file}", userdata.read_only),
+    ("POST", "/userdata/{file}/move/{dest}", userdata.read_only),
+)
+
+_CONNECTIONS = 10
+
+
+def build(database: str, store: str, *, keep_s: float) -> web.Application:
+    app = web.Application(client_max_size=FEATURES["max_upload_size"], middlewares=[_guarded])
+    pool = async_pool(database, most=_CONNECTIONS, name="gateway")
+    hub = Hub(database, pool)
+    app[STATE] = State(
+        pool=pool, store=open_store(store), fleet=Fleet(pool), hub=hub, notices=Notices(pool), keep_s=keep_s
+    )
+    for method, path, handler in ROUTES:
+        for base in ("", "/api"):
+            app.router.add_route(method, base + path, handler)
+            if method == "GET":
+                app.router.add_route("HEAD", base + path, handler)
+    for base in ("", "/api"):
+        app.router.add_get(base + "/ws", _socket)
+    app.router.add_get("/", info.get_root)
+    app.router.add_get("/api/jobs", prompts.get_jobs)
+    app.router.add_get("/api/jobs/{job_id}", prompts.get_job)
+    app.router.add_get("/{path:.*}", _not_found)
+    app.cleanup_ctx.append(_running)
+    return app
+
+
+async def _running(app: web.Application) -> AsyncIterator[None]:
+    state = app[STATE]
+    await state.pool.open()
+    loops = [asyncio.create_task(loop) for loop in (state.hub.run(), state.notices.run())]
+    for task in loops:
+        task.add_done_callback(_broken)
+    yield
+    for task in loops:
+        task.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)
+    await state.pool.close()
+
+
+def _broken(task: "asyncio.Task[None]") -> None:
+    """A gateway that no longer hears or tells is of no use; whoever started it starts it again."""
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        logger.error("the gateway broke", exc_info=fault)
+        asyncio.get_running_loop().stop()
+
+
+@web.middleware
+async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if _is_foreign_origin(request):
+        return web.Response(status=403)
+    if request.method == "OPTIONS":
+        return web.Response()
+    try:
+        return await handler(request)
+    except Malformed as exc:
+        error = {"type": "invalid_request", "message": str(exc), "details": "", "extra_info": {}}
+        return web.json_response({"error": error, "node_errors": {}}, status=400)
+    except DATABASE_FAULTS as exc:
+        logger.warning("%s %s: the database is away: %s", request.method, request.path, exc)
+        return web.Response(status=503, text="The database is away.", headers={"Retry-After": "2"})
+
+
+async def _socket(request: web.Request) -> web.StreamResponse:
+    return await request.app[STATE].hub.handle(request, caller(request).owner)
+
+
+async def _not_found(_request: web.Request) -> web.Response:
+    return web.Response(status=404, body=b"")
+
+
+def _is_foreign_origin(request: web.Request) -> bool:
+    """Apply ComfyUI's rule: on a loopback host an ``Origin`` must name the same host (server.py)."""
+    host, origin = request.headers.get("Host", "").lower(), request.headers.get("Origin", "")
+    if not host or not origin:
+        return False
+    wanted, given = urlsplit("//" + host), urlsplit(origin.lower())
+    if not _is_loopback(wanted.hostname) or not given.netloc:
+        return False
+    own = wanted.hostname if given.port is None else host
+    other = given.hostname if wanted.port is None else given.netloc
+    return own != other
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host is None:
+        return False
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,135 @@
+"""``/prompt``, ``/queue``, ``/history``, ``/interrupt``, ``/free`` and ``/api/jobs``."""
+
+from typing import Any
+
+from aiohttp import web
+
+from comfybridge import listing
+from comfybridge.service.gateway import rows, shapes
+from comfybridge.service.gateway.accepting import Malformed, Refused, accept
+from comfybridge.service.gateway.callers import caller
+from comfybridge.service.gateway.state import STATE
+
+
+async def get_prompt(request: web.Request) -> web.Response:
+    remaining = await rows.remaining(request.app[STATE].pool, caller(request).owner)
+    return web.json_response({"exec_info": {"queue_remaining": remaining}})
+
+
+async def post_prompt(request: web.Request) -> web.Response:
+    try:
+        accepted = await accept(request.app[STATE], caller(request), await _json(request))
+    except Refused as refusal:
+        return web.json_response(refusal.body, status=400)
+    number = int(accepted.number) if accepted.number.is_integer() else accepted.number
+    return web.json_response({"prompt_id": accepted.prompt_id, "number": number, "node_errors": accepted.node_errors})
+
+
+async def get_queue(request: web.Request) -> web.Response:
+    jobs = await rows.open_jobs(request.app[STATE].pool, caller(request).owner)
+    return web.json_response(
+        {
+            "queue_running": [shapes.item(job) for job in jobs if job.state == "running"],
+            "queue_pending": [shapes.item(job) for job in jobs if job.state != "running"],
+        }
+    )
+
+
+async def post_queue(request: web.Request) -> web.Response:
+    state, owner = request.app[STATE], caller(request).owner
+    body = await _object(request)
+    if body.get("clear"):
+        await rows.delete(state.pool, owner, None, keep_s=state.keep_s)
+    if prompt_ids := _ids(body):
+        await rows.delete(state.pool, owner, prompt_ids, keep_s=state.keep_s)
+    return web.Response()
+
+
+async def post_interrupt(request: web.Request) -> web.Response:
+    try:
+        body = await _object(request)
+    except Malformed:
+        body = {}
+    prompt_id = body.get("prompt_id")
+    await rows.interrupt(request.app[STATE].pool, caller(request).owner, str(prompt_id) if prompt_id else None)
+    return web.Response()
+
+
+async def post_free(request: web.Request) -> web.Response:
+    body = await _object(request)
+    if not caller(request).is_admin:
+        return web.Response(status=403)
+    await rows.free(
+        request.app[STATE].pool,
+        unload_models=bool(body.get("unload_models")),
+        free_memory=bool(body.get("free_memory")),
+    )
+    return web.Response()
+
+
+async def get_history(request: web.Request) -> web.Response:
+    try:
+        newest = int(request.query["max_items"]) if "max_items" in request.query else None
+        offset = int(request.query.get("offset", "-1"))
+    except ValueError as exc:
+        raise Malformed("max_items and offset are numbers") from exc
+    owner = caller(request).owner
+    if newest is not None and newest <= 0:
+        return web.json_response({})
+    jobs = await rows.ended_jobs(request.app[STATE].pool, owner, newest=newest, skip=offset if offset >= 0 else None)
+    return web.json_response({job.prompt_id: shapes.entry(job) for job in jobs})
+
+
+async def get_history_of(request: web.Request) -> web.Response:
+    job = await rows.job(request.app[STATE].pool, caller(request).owner, request.match_info["prompt_id"])
+    if job is None or job.state != "ended" or job.is_hidden:
+        return web.json_response({})
+    return web.json_response({job.prompt_id: shapes.entry(job)})
+
+
+async def post_history(request: web.Request) -> web.Response:
+    pool, owner = request.app[STATE].pool, caller(request).owner
+    body = await _object(request)
+    if body.get("clear"):
+        await rows.hide(pool, owner, None)
+    if prompt_ids := _ids(body):
+        await rows.hide(pool, owner, prompt_ids)
+    return web.Response()
+
+
+async def get_jobs(request: web.Request) -> web.Response:
+    pool, owner = request.app[STATE].pool, caller(request).owner
+    jobs = [*await rows.open_jobs(pool, owner), *await rows.ended_jobs(pool, owner)]
+    try:
+        return web.json_response(listing.page(map(shapes.listed, jobs), request.query))
+    except listing.BadQuery as refusal:
+        return web.json_response({"error": str(refusal)}, status=400)
+
+
+async def get_job(request: web.Request) -> web.Response:
+    job = await rows.job(request.app[STATE].pool, caller(request).owner, request.match_info["job_id"])
+    if job is None or (job.state == "ended" and job.is_hidden):
+        return web.json_response({"error": "Job not found"}, status=404)
+    return web.json_response(shapes.detailed(job))
+
+
+async def _json(request: web.Request) -> Any:
+    """The body, whatever its content type says, as ComfyUI reads it."""
+    try:
+        return await request.json()
+    except ValueError as exc:
+        raise Malformed("the body is no JSON") from exc
+
+
+async def _object(request: web.Request) -> dict[str, Any]:
+    body = await _json(request)
+    if not isinstance(body, dict):
+        raise Malformed("the body is no object")
+    return body
+
+
+def _ids(body: dict[str, Any]) -> list[str]:
+    wanted = body.get("delete", [])
+    if not isinstance(wanted, list):
+        raise Malformed("delete is a list of ids")
+    return [str(prompt_id) for prompt_id in wanted]

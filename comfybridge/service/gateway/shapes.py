@@ -1,0 +1,33 @@
+"""Rows in the shapes of ComfyUI's answers. Pure."""
+
+from typing import Any
+
+from comfybridge import listing
+from comfybridge.service.gateway.rows import Job
+
+
+def item(job: Job) -> list[Any]:
+    """An entry of ``/queue``, and the ``prompt`` of one in ``/history``."""
+    return [number(job), job.prompt_id, job.prompt, job.extra_data, job.targets]
+
+
+def number(job: Job) -> float:
+    """A whole one without a point, as ComfyUI counts."""
+    return int(job.number) if job.number.is_integer() else job.number
+
+
+def entry(job: Job) -> dict[str, Any]:
+    """What ``/history`` says of an ended job."""
+    return {"prompt": item(job), **(job.history or {})}
+
+
+def listed(job: Job) -> listing.Job:
+    """What ``/api/jobs`` says of a job among others."""
+    if job.state == "ended":
+        return listing.finished(job.prompt_id, entry(job), is_detailed=False)
+    return listing.queued(item(job), "in_progress" if job.state == "running" else "pending")
+
+
+def detailed(job: Job) -> listing.Job:
+    """What ``/api/jobs/{id}`` says."""
+    return listing.finished(job.prompt_id, entry(job), is_detailed=True) if job.state == "ended" else listed(job)

@@ -1,0 +1,110 @@
+"""``/upload/image`` and ``/upload/mask``: into the store, under ComfyUI's rules for names."""
+
+import asyncio
+import json
+import mimetypes
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+from aiohttp.web_request import FileField
+
+from comfybridge import reencoding
+from comfybridge.media import media_type
+from comfybridge.service import store
+from comfybridge.service.gateway import places, rows
+from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.callers import caller
+from comfybridge.service.gateway.state import STATE, State
+
+
+@dataclass(frozen=True, slots=True)
+class _Upload:
+    fields: Mapping[str, Any]
+    filename: str
+    data: bytes
+
+
+async def post_image(request: web.Request) -> web.Response:
+    upload = await _read(request)
+    if upload is None:
+        return web.Response(status=400)
+    return await _stored(request.app[STATE], caller(request).owner, upload, upload.data)
+
+
+async def post_mask(request: web.Request) -> web.Response:
+    """Store the original picture with the alpha channel of the mask."""
+    upload = await _read(request)
+    if upload is None:
+        return web.Response(status=400)
+    state, owner = request.app[STATE], caller(request).owner
+    try:
+        reference = json.loads(upload.fields["original_ref"])
+        name, folder = places.annotated(reference["filename"])
+        place = (folder or reference.get("type", "output"), reference.get("subfolder", ""), name)
+    except (KeyError, TypeError, ValueError) as exc:
+        raise Malformed("original_ref names no file") from exc
+    original = await rows.file(state.pool, owner, place)
+    if original is None:
+        return web.Response(status=400)
+    try:
+        painted = await asyncio.to_thread(reencoding.masked, await state.store.get_async(original.key), upload.data)
+    except (reencoding.NoPicture, ValueError) as exc:
+        raise Malformed("the mask does not fit the picture") from exc
+    return await _stored(state, owner, upload, painted)
+
+
+async def _read(request: web.Request) -> _Upload | None:
+    try:
+        form = await request.post()
+    except ValueError as exc:
+        raise Malformed("the body is no form") from exc
+    image = form.get("image")
+    if not isinstance(image, FileField) or not image.filename:
+        return None
+    with image.file:
+        data = await asyncio.to_thread(image.file.read)
+    # aiohttp strips the slash in front as it reads the form on a server of ComfyUI's, too.
+    return _Upload(form, image.filename.lstrip("/"), data)
+
+
+async def _stored(state: State, owner: str, upload: _Upload, data: bytes) -> web.Response:
+    """Keep ``data`` under the upload's name, or another where that is taken by other bytes."""
+    folder = str(upload.fields.get("type", "input"))
+    if folder not in places.TYPES:
+        raise Malformed("type is input, output or temp")
+    path = places.inside(posixpath.join(str(upload.fields.get("subfolder", "")), upload.filename))
+    if path is None or places.inside(str(upload.fields.get("subfolder", ""))) is None:
+        return web.Response(status=400)
+    subfolder, filename = posixpath.split(path)
+    digest = store.digest(data)
+    if upload.fields.get("overwrite") not in ("true", "1"):
+        filename = await _free_name(state, owner, (folder, subfolder, filename), digest)
+    found = media_type(data)
+    kept = rows.File(
+        type=folder,
+        subfolder=subfolder,
+        filename=filename,
+        key=store.upload_key(digest),
+        digest=digest,
+        mime=found.mime if found is not None else mimetypes.guess_type(filename)[0] or "application/octet-stream",
+        size=len(data),
+        created=datetime.now(UTC),
+    )
+    await state.store.put_async(kept.key, data)
+    await rows.keep(state.pool, owner, kept)
+    return web.json_response({"name": filename, "subfolder": subfolder, "type": folder})
+
+
+async def _free_name(state: State, owner: str, place: places.Place, digest: str) -> str:
+    """``x (1).png`` and so on, unless one with the same bytes is there."""
+    folder, subfolder, wanted = place
+    stem, suffix = posixpath.splitext(wanted)
+    name, number = wanted, 1
+    while (found := await rows.file(state.pool, owner, (folder, subfolder, name))) and found.digest != digest:
+        name = f"{stem} ({number}){suffix}"
+        number += 1
+    return name

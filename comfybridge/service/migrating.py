@@ -1,0 +1,29 @@
+"""The database's tables: numbered steps, each applied once, in order, by whoever comes first."""
+
+import re
+from importlib import resources
+
+import psycopg
+
+_LOCK = 0x636F6D66
+_NAME = re.compile(r"(\d{4})_\w+\.sql")
+
+
+def steps() -> dict[int, str]:
+    """The SQL of each step by its number."""
+    folder = resources.files("comfybridge.service").joinpath("migrations")
+    found = {int(match[1]): entry for entry in folder.iterdir() if (match := _NAME.fullmatch(entry.name))}
+    return {number: found[number].read_text(encoding="utf-8") for number in sorted(found)}
+
+
+def migrate(url: str) -> int:
+    """Bring the tables up to date; the number of steps that were applied."""
+    with psycopg.connect(url) as connection:
+        connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        connection.execute("CREATE TABLE IF NOT EXISTS migrations (number int PRIMARY KEY, at timestamptz NOT NULL)")
+        done = {number for (number,) in connection.execute("SELECT number FROM migrations")}
+        missing = {number: sql for number, sql in steps().items() if number not in done}
+        for number, sql in missing.items():
+            connection.execute(sql.encode())
+            connection.execute("INSERT INTO migrations VALUES (%s, now())", (number,))
+    return len(missing)

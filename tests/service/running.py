@@ -1,0 +1,97 @@
+"""Gateways and workers on threads of this process, over a database of their own."""
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+from aiohttp import web
+from psycopg import conninfo
+
+from comfybridge.service.gateway.app import build
+from comfybridge.service.migrating import migrate
+from comfybridge.service.worker.worker import Settings, Worker
+from tests.contract.server import eventually
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A folder for a PostgreSQL: pytest's own are for the user that runs the tests, and root's serves as another."""
+    with tempfile.TemporaryDirectory(prefix="comfybridge-", ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def database(postgres_url: str) -> Iterator[str]:
+    """An empty database with all tables."""
+    name = f"test_{uuid4().hex[:12]}"
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+        url = conninfo.make_conninfo(postgres_url, dbname=name)
+        migrate(url)
+        yield url
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
+@contextmanager
+def gateway(database_url: str, store: Path) -> Iterator[str]:
+    """A gateway's address."""
+    loop = asyncio.new_event_loop()
+    started = threading.Event()
+    addresses: list[str] = []
+    stop = asyncio.Event()
+
+    async def serve() -> None:
+        runner = web.AppRunner(build(database_url, str(store), keep_s=3600.0), shutdown_timeout=0.1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        addresses.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        started.set()
+        await stop.wait()
+        await runner.cleanup()
+
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="gateway", daemon=True)
+    thread.start()
+    assert started.wait(60)
+    try:
+        yield addresses[0]
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(60)
+        loop.close()
+
+
+@contextmanager
+def worker(database_url: str, store: Path, comfyui: str) -> Iterator[Worker]:
+    working = Worker(Settings(comfyui=comfyui, database=database_url, store=str(store)))
+    thread = threading.Thread(target=working.run, name="worker", daemon=True)
+    thread.start()
+    try:
+        yield working
+    finally:
+        working.stop()
+        thread.join(60)
+
+
+@contextmanager
+def service(postgres_url: str, store: Path, comfyuis: Sequence[str]) -> Iterator[str]:
+    """A gateway over these servers, all of them ready; its address."""
+    with ExitStack() as stack:
+        url = stack.enter_context(database(postgres_url))
+        for comfyui in comfyuis:
+            stack.enter_context(worker(url, store, comfyui))
+        address = stack.enter_context(gateway(url, store))
+        with psycopg.connect(url, autocommit=True) as connection:
+            query = "SELECT count(*) FROM servers WHERE health = 'well'"
+
+            def are_ready() -> bool:
+                row = connection.execute(query).fetchone()
+                return row is not None and row[0] == len(comfyuis)
+
+            eventually(are_ready)
+        yield address

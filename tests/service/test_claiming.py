@@ -1,0 +1,190 @@
+"""Whose turn it is, and what a lease is worth: by values, over a database."""
+
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+
+from comfybridge.service import claiming
+from comfybridge.service.finishing import End, Kept, finish
+from comfybridge.service.migrating import migrate, steps
+from comfybridge.service.priorities import AGEING_S
+from tests.service.running import database
+
+HIGH, NORMAL, LOW = 0, 1, 2
+ONE, OTHER = "http://one", "http://other"
+NEW_S = -60.0
+"""Queued just now, for as long as any test may take."""
+
+
+@pytest.fixture
+def connection(postgres: str) -> Iterator[psycopg.Connection]:
+    with database(postgres) as url, psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("INSERT INTO wants VALUES ('sdxl', '{}'), ('flux', '{}')")
+        for server in (ONE, OTHER):
+            connection.execute("INSERT INTO servers (url, health) VALUES (%s, 'well')", (server,))
+            connection.execute("INSERT INTO offers VALUES (%s, 'sdxl')", (server,))
+        connection.execute("INSERT INTO offers VALUES (%s, 'flux')", (OTHER,))
+        yield connection
+
+
+def queue(
+    connection: psycopg.Connection,
+    prompt_id: str,
+    owner: str = "",
+    *,
+    priority: int = NORMAL,
+    wants: str = "sdxl",
+    waited_s: float = 100.0,
+) -> None:
+    connection.execute(
+        "INSERT INTO jobs (prompt_id, owner, prompt, extra_data, targets, wants, priority, number, created)"
+        " VALUES (%s, %s, '{}', '{}', '{}', %s, %s, nextval('numbers'), now() - make_interval(secs => %s))",
+        (prompt_id, owner, wants, priority, waited_s),
+    )
+    connection.execute("INSERT INTO turns VALUES (%s, %s, 0) ON CONFLICT DO NOTHING", (priority, owner))
+
+
+def claim(connection: psycopg.Connection, server: str = ONE, *, is_second: bool = False) -> claiming.Claimed | None:
+    return claiming.claim(connection, server, f"worker of {server}", is_second=is_second)
+
+
+def claimed(connection: psycopg.Connection, server: str = ONE) -> str:
+    job = claim(connection, server)
+    assert job is not None
+    return job.prompt_id
+
+
+def test_tables_are_made_once(postgres: str) -> None:
+    with database(postgres) as url:
+        assert migrate(url) == 0
+        assert list(steps()) == list(range(1, len(steps()) + 1))
+
+
+def test_higher_priority_goes_first_and_age_makes_up_for_it(connection: psycopg.Connection) -> None:
+    queue(connection, "old", priority=LOW, waited_s=100 + 2 * AGEING_S + 1)
+    queue(connection, "low", priority=LOW)
+    queue(connection, "normal", priority=NORMAL)
+    queue(connection, "high", priority=HIGH)
+
+    assert [claimed(connection) for _ in range(4)] == ["old", "high", "normal", "low"]
+
+
+def test_owners_take_turns_by_what_they_used(connection: psycopg.Connection) -> None:
+    for number in range(4):
+        queue(connection, f"a{number}", "a")
+    for number in range(2):
+        queue(connection, f"b{number}", "b")
+
+    order = [claimed(connection) for _ in range(6)]
+
+    assert order == ["a0", "b0", "a1", "b1", "a2", "a3"]
+
+
+def test_long_jobs_cost_more_turns(connection: psycopg.Connection) -> None:
+    for number in range(3):
+        queue(connection, f"a{number}", "a")
+        queue(connection, f"b{number}", "b")
+    first = claim(connection)
+    assert first is not None
+    finish(connection, first.prompt_id, first.fence, End(outcome="failed", gpu_s=60.0), keep_s=60)
+
+    order = [claimed(connection)[0] for _ in range(4)]
+
+    assert (first.prompt_id, order) == ("a0", ["b", "b", "b", "a"])
+
+
+def test_every_owner_has_a_turn_beside_a_greedy_one(connection: psycopg.Connection) -> None:
+    for number in range(400):
+        queue(connection, f"greedy-{number}", "greedy")
+    owners = [f"key{number}" for number in range(40)]
+    for owner in owners:
+        queue(connection, f"{owner}-0", owner)
+        queue(connection, f"{owner}-1", owner)
+
+    order = [claimed(connection).partition("-")[0] for _ in range(len(owners) + 1)]
+
+    assert sorted(order) == sorted([*owners, "greedy"])
+
+
+def test_server_gets_what_it_can_run(connection: psycopg.Connection) -> None:
+    queue(connection, "flux", wants="flux")
+
+    assert claim(connection, ONE) is None
+    assert claimed(connection, OTHER) == "flux"
+
+
+def test_job_goes_to_the_idle_server_that_has_its_model(connection: psycopg.Connection) -> None:
+    connection.execute("UPDATE servers SET loaded = 'sdxl' WHERE url = %s", (OTHER,))
+    queue(connection, "new", waited_s=NEW_S)
+
+    assert claim(connection, ONE) is None
+    assert claimed(connection, OTHER) == "new"
+
+
+def test_second_place_is_left_to_an_idle_server(connection: psycopg.Connection) -> None:
+    queue(connection, "first", waited_s=NEW_S)
+    claimed(connection)
+    queue(connection, "second", waited_s=NEW_S)
+
+    assert claim(connection, ONE, is_second=True) is None
+    assert claimed(connection, OTHER) == "second"
+    queue(connection, "third", waited_s=NEW_S)
+    third = claim(connection, ONE, is_second=True)
+    assert third is not None
+    assert third.prompt_id == "third"
+
+
+def test_own_jobs_with_the_loaded_model_go_first(connection: psycopg.Connection) -> None:
+    connection.execute("UPDATE servers SET loaded = 'flux' WHERE url = %s", (OTHER,))
+    queue(connection, "sdxl", waited_s=10.0)
+    queue(connection, "flux", wants="flux", waited_s=10.0)
+
+    assert [claimed(connection, OTHER) for _ in range(2)] == ["flux", "sdxl"]
+
+
+def test_stale_owner_writes_nothing(connection: psycopg.Connection) -> None:
+    queue(connection, "job")
+    stale = claim(connection, ONE)
+    assert stale is not None
+    connection.execute("UPDATE jobs SET lease_until = now() - interval '1 s'")
+    (lapsed,) = claiming.lapsed(connection)
+    assert claiming.release(connection, lapsed.prompt_id, lapsed.fence, counts=True)
+    fresh = claim(connection, OTHER)
+    assert fresh is not None
+
+    assert claiming.renew(connection, {"job": stale.fence}, {}) == {}
+    assert not claiming.start(connection, stale)
+    assert not claiming.release(connection, "job", stale.fence, counts=True)
+    assert not finish(connection, "job", stale.fence, End(outcome="failed"), keep_s=60)
+    assert finish(connection, "job", fresh.fence, End(outcome="succeeded"), keep_s=60)
+    assert not finish(connection, "job", fresh.fence, End(outcome="failed"), keep_s=60)
+    assert connection.execute("SELECT outcome, attempts FROM jobs").fetchall() == [("succeeded", 2)]
+
+
+def test_names_of_files_never_collide(connection: psycopg.Connection) -> None:
+    names = []
+    for prompt_id in ("11111111-aaaa", "22222222-bbbb"):
+        queue(connection, prompt_id)
+        job = claim(connection)
+        assert job is not None
+        file = Kept(
+            node_id="9",
+            type="output",
+            subfolder="",
+            filename="ComfyUI_00001_.png",
+            key=prompt_id,
+            digest=prompt_id,
+            mime="image/png",
+            size=1,
+        )
+        image = {"filename": file.filename, "subfolder": "", "type": "output"}
+        end = End(outcome="succeeded", history={"outputs": {"9": {"images": [image]}}}, files=[file])
+        finish(connection, prompt_id, job.fence, end, keep_s=60)
+        row = connection.execute("SELECT history FROM jobs WHERE prompt_id = %s", (prompt_id,)).fetchone()
+        assert row is not None
+        names.append(row[0]["outputs"]["9"]["images"][0]["filename"])
+
+    assert names == ["ComfyUI_00001_.png", "ComfyUI_00001_22222222_.png"]
+    kept = connection.execute("SELECT filename, key FROM files ORDER BY created").fetchall()
+    assert kept == [(names[0], "11111111-aaaa"), (names[1], "22222222-bbbb")]

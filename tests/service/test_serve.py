@@ -1,0 +1,98 @@
+"""``comfybridge serve`` as a process: up with one command, whole again after each part is killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import pytest
+import requests
+
+from comfybridge.simulator import Simulator
+from tests.contract import graphs
+from tests.contract.server import Server, eventually
+from tests.service.running import folder
+
+MAIN = [sys.executable, "-c", "import sys; from comfybridge.cli import main; sys.exit(main())"]
+
+
+@pytest.fixture
+def data() -> Iterator[Path]:
+    with folder() as parent:
+        yield parent / "data"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(data: Path, comfyui: str) -> Iterator[tuple[subprocess.Popen[bytes], Server]]:
+    port = free_port()
+    command = [*MAIN, "serve", "--comfyui", comfyui, "--data", str(data), "--port", str(port)]
+    with (data.parent / "serve.log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log)
+    server = Server(f"http://127.0.0.1:{port}")
+    try:
+        eventually(lambda: has_a_server(server))
+        yield process, server
+    finally:
+        server.close()
+        process.terminate()
+        process.wait(60)
+
+
+def has_a_server(server: Server) -> bool:
+    with suppress(requests.ConnectionError):
+        answer = server.get("/object_info/SaveImage")
+        return answer.status_code == 200 and bool(answer.json())
+    return False
+
+
+def test_every_part_may_be_killed(data: Path) -> None:
+    with Simulator() as comfyui, serving(data, comfyui.url) as (process, server):
+        children = {
+            "gateway" if "gateway" in child.cmdline() else "worker": child
+            for child in psutil.Process(process.pid).children()
+            if "--with-parent" in child.cmdline()
+        }
+        assert set(children) == {"gateway", "worker"}
+        comfyui.hold()
+        running = server.submit(graphs.solid())
+        eventually(lambda: server.queued()[0] == [running])
+        waiting = [server.submit(graphs.solid()) for _ in range(3)]
+
+        children["worker"].kill()
+        children["gateway"].kill()
+        comfyui.release()
+
+        eventually(lambda: has_a_server(server))
+        for prompt_id in (running, *waiting):
+            assert server.finished(prompt_id)["status"]["status_str"] == "success"
+        # The job that ran was adopted, not rendered again.
+        posted = [request.body["prompt_id"] for request in comfyui.received("POST", "/prompt")]
+        assert posted.count(running) == 1
+
+        postmaster = int((data / "postgres" / "postmaster.pid").read_text().split()[0])
+        os.kill(postmaster, signal.SIGKILL)
+        eventually(lambda: server.get("/queue").status_code == 200)
+        eventually(lambda: has_a_server(server))
+        assert server.history(running) is not None
+        assert server.run(graphs.solid())["status"]["status_str"] == "success"
+
+
+def test_second_one_on_the_same_data_says_so(data: Path) -> None:
+    with Simulator() as comfyui, serving(data, comfyui.url):
+        command = [*MAIN, "serve", "--comfyui", comfyui.url, "--data", str(data)]
+
+        second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert second.returncode == 1
+    assert "another one serves from" in second.stderr
