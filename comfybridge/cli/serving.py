@@ -1,6 +1,7 @@
 """What the commands of the service share: their options and their log."""
 
 import argparse
+import ipaddress
 import logging
 
 from comfybridge.cli.language import say
@@ -11,7 +12,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def add_address(command: argparse.ArgumentParser) -> None:
     on = say("address to listen on (default: %(default)s)", "监听地址（默认：%(default)s）")
-    command.add_argument("--host", default="127.0.0.1", help=on)
+    command.add_argument("--host", type=loopback, default="127.0.0.1", help=on)
     command.add_argument(
         "--port", type=int, default=8288, help=say("port (default: %(default)s)", "端口（默认：%(default)s）")
     )
@@ -24,6 +25,22 @@ def add_shared(command: argparse.ArgumentParser) -> None:
     how_long = say("how long results last (default: 7d)", "结果保留多久（默认：7d）")
     command.add_argument("--keep", type=seconds, default=_KEEP_S, metavar="TIME", help=how_long)
     command.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)
+
+
+def loopback(text: str) -> str:
+    """An address that only this machine reaches: without API keys nobody else may be let in."""
+    try:
+        is_inside = text == "localhost" or ipaddress.ip_address(text).is_loopback
+    except ValueError:
+        is_inside = False
+    if not is_inside:
+        mistake = say(
+            f"{text} can be reached by others, and there are no API keys yet: use 127.0.0.1, and a proxy with a login"
+            " before it",
+            f"{text} 可被其他机器访问，而目前还没有 API 密钥：请使用 127.0.0.1，并在前面加带登录的代理",
+        )
+        raise argparse.ArgumentTypeError(mistake)
+    return text
 
 
 def seconds(text: str) -> float:
