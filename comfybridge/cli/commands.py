@@ -1,7 +1,6 @@
 """All commands by name. Only the module of the one that was typed is imported, so that ``--help`` is quick.
 
-Such a module has ``add(parser)``, which adds the command's arguments and, by ``set_defaults(run=…)``, what it does:
-`
+Such a module has ``add(parser)``, which adds the command's arguments and, by ``set_defaults(run=…)``, what it does.
 """
 
 import argparse
@@ -55,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = _parser(typed).parse_args(typed)
         status: int = options.run(options)
+        # Here, since Python's own at the end would complain of a reader who has left.
+        sys.stdout.flush()
     except KeyboardInterrupt:
         return exits.INTERRUPTED
     except BrokenPipeError:

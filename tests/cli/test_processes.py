@@ -32,6 +32,9 @@ def environment(**more: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # So in the background of a shell, and children would inherit it.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     with subprocess.Popen(
         (*COMMAND, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
     ) as process:
@@ -100,8 +103,9 @@ class TestCtrlC:
         with started("generate", "a fox", *SMALL, "--server", comfyui.url, "--timeout", "0.5") as first:
             first.communicate(timeout=PATIENCE_S)
         (prompt_id,) = comfyui.running
+        asked = comfyui.count("GET", "/queue")
         with started("result", prompt_id, "--server", comfyui.url) as process:
-            comfyui.wait_for(lambda server: server.count("GET", "/queue"), timeout=PATIENCE_S)
+            comfyui.wait_for(lambda server: server.count("GET", "/queue") > asked, timeout=PATIENCE_S)
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=PATIENCE_S)
 

@@ -11,7 +11,7 @@ import pytest
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually
-from tests.service.running import service
+from tests.service.running import folder, serving
 
 COMFYUI_URL = os.environ.get("COMFYUI_URL", "")
 Busy = Callable[[str], str]
@@ -24,11 +24,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def behind(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Simulator, str]]:
-    """A simulator, and the address of a gateway in front of it."""
-    store = tmp_path_factory.mktemp("store")
-    with Simulator() as simulator, service(postgres, store, [simulator.url]) as url:
-        yield simulator, url
+def behind() -> Iterator[tuple[Simulator, str]]:
+    """A simulator, and the address of ``comfybridge serve`` in front of it, whose threads are not ours."""
+    with folder() as parent, Simulator() as simulator, serving(parent / "data", simulator.url) as (_, server):
+        yield simulator, server.url
 
 
 @pytest.fixture(params=["simulator", "gateway", *(["comfyui"] if COMFYUI_URL else [])])

@@ -737,11 +737,9 @@ class TestCancel:
 
 @pytest.fixture(autouse=True)
 def _nothing_is_left_listening() -> Iterator[None]:
+    before = set(threading.enumerate())
     yield
-    listening: Callable[[], list[str]] = lambda: [  # noqa: E731
-        thread.name for thread in threading.enumerate() if thread.name.startswith("comfyui-events")
-    ]
-    end = time.monotonic() + 5
-    while listening() and time.monotonic() < end:
-        threading.Event().wait(0.01)
-    assert listening() == []
+    listening = [each for each in set(threading.enumerate()) - before if each.name.startswith("comfyui-events")]
+    for thread in listening:
+        thread.join(5)
+    assert [thread.name for thread in listening if thread.is_alive()] == []

@@ -1,21 +1,27 @@
-"""Gateways and workers on threads of this process, over a database of their own."""
+"""Gateways and workers: on threads of this process over a database of their own, or as ``comfybridge serve``."""
 
 import asyncio
+import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
+import requests
 from aiohttp import web
 from psycopg import conninfo
 
 from comfybridge.service.gateway.app import build
 from comfybridge.service.migrating import migrate
 from comfybridge.service.worker.worker import Settings, Worker
-from tests.contract.server import eventually
+from tests.contract.server import Server, eventually
+
+MAIN = [sys.executable, "-c", "import sys; from comfybridge.cli import main; sys.exit(main())"]
 
 
 @contextmanager
@@ -95,3 +101,32 @@ def service(postgres_url: str, store: Path, comfyuis: Sequence[str]) -> Iterator
 
             eventually(are_ready)
         yield address
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+@contextmanager
+def serving(data: Path, comfyui: str) -> Iterator[tuple[subprocess.Popen[bytes], Server]]:
+    port = free_port()
+    command = [*MAIN, "serve", "--comfyui", comfyui, "--data", str(data), "--port", str(port)]
+    with (data.parent / "serve.log").open("wb") as log:
+        process = subprocess.Popen(command, stderr=log)
+    server = Server(f"http://127.0.0.1:{port}")
+    try:
+        eventually(lambda: has_a_server(server))
+        yield process, server
+    finally:
+        server.close()
+        process.terminate()
+        process.wait(60)
+
+
+def has_a_server(server: Server) -> bool:
+    with suppress(requests.ConnectionError):
+        answer = server.get("/object_info/SaveImage")
+        return answer.status_code == 200 and bool(answer.json())
+    return False

@@ -2,58 +2,23 @@
 
 import os
 import signal
-import socket
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
-import requests
 
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
-from tests.contract.server import Server, eventually
-from tests.service.running import folder
-
-MAIN = [sys.executable, "-c", "import sys; from comfybridge.cli import main; sys.exit(main())"]
+from tests.contract.server import eventually
+from tests.service.running import MAIN, folder, has_a_server, serving
 
 
 @pytest.fixture
 def data() -> Iterator[Path]:
     with folder() as parent:
         yield parent / "data"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
-@contextmanager
-def serving(data: Path, comfyui: str) -> Iterator[tuple[subprocess.Popen[bytes], Server]]:
-    port = free_port()
-    command = [*MAIN, "serve", "--comfyui", comfyui, "--data", str(data), "--port", str(port)]
-    with (data.parent / "serve.log").open("wb") as log:
-        process = subprocess.Popen(command, stderr=log)
-    server = Server(f"http://127.0.0.1:{port}")
-    try:
-        eventually(lambda: has_a_server(server))
-        yield process, server
-    finally:
-        server.close()
-        process.terminate()
-        process.wait(60)
-
-
-def has_a_server(server: Server) -> bool:
-    with suppress(requests.ConnectionError):
-        answer = server.get("/object_info/SaveImage")
-        return answer.status_code == 200 and bool(answer.json())
-    return False
 
 
 def test_every_part_may_be_killed(data: Path) -> None:
