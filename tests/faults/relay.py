@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from tests.faults import frames
 from tests.faults.frames import FrameFault
 from tests.faults.http import LONGEST_HEAD, Reply, Request, Upstream, read_request, reset, send_reply
+from tests.faults.ports import own_port
 from tests.faults.rules import Action, Answer, Call, Chance, Huge, Reset, Rule, Silence, Truncate
 
 _WAIT_S = 20.0
@@ -32,7 +33,7 @@ class Relay:
         self._connections: set[asyncio.Task[None]] = set()
         self._idle: set[asyncio.Task[None]] = set()
         self._posted = threading.Condition()
-        self.port = 0
+        self.port = own_port()
         self.posted: list[str] = []
         """The prompt_ids that were sent, as often as they were."""
         self.accepted: list[str] = []
@@ -101,7 +102,6 @@ class Relay:
         # Not asyncio's own server: closed at the wrong moment, it forgets a connection that it has just accepted.
         self._listener = socket.create_server(("127.0.0.1", self.port), backlog=256)
         self._listener.settimeout(0)
-        self.port = self._listener.getsockname()[1]
         self._loop.add_reader(self._listener, self._connected)
 
     async def _refuse(self) -> None:

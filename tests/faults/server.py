@@ -11,7 +11,6 @@ import resource
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from comfybridge.simulator.faults import Fault
 from tests.contract import graphs
 from tests.contract.server import Prompt, eventually
 from tests.contract.server import Server as Wire
+from tests.faults.ports import own_port
 
 _START_S = 180.0
 _ANSWER_S = 10.0
@@ -148,8 +148,7 @@ class Simulated(Server):
     name = "simulator"
 
     def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = int(free.getsockname()[1])
+        port = own_port()
         super().__init__(f"http://127.0.0.1:{port}")
         self._port = port
         self._folder = Path(tempfile.mkdtemp(prefix="comfybridge-faults-"))
