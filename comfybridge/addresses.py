@@ -196,3 +196,25 @@ def _number(label: str) -> int:
     if label.startswith("0x"):
         return int(label[2:] or "0", 16)
     return int(label, 8 if label.startswith("0") else 10)
+
+
+def is_foreign_origin(host: str, origin: str) -> bool:
+    """ComfyUI's rule for these two headers: on a loopback host an ``Origin`` must name the same host (server.py)."""
+    if not host or not origin:
+        return False
+    wanted, given = urlsplit("//" + host.lower()), urlsplit(origin.lower())
+    if not is_loopback(wanted.hostname) or not given.netloc:
+        return False
+    own = wanted.hostname if given.port is None else host.lower()
+    other = given.hostname if wanted.port is None else given.netloc
+    return own != other
+
+
+def is_loopback(host: str | None) -> bool:
+    """Whether it is ``localhost`` or an IP address that only this machine reaches."""
+    if host is None:
+        return False
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

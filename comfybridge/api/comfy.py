@@ -257,8 +257,7 @@ class Comfy:
         underway.add(job)
         try:
             job.follow()
-        except BaseException:
-            # Ctrl-C: nobody will ask for it.
+        except BaseException:  # Ctrl-C too: nobody will ask for the job
             job.cancel()
             raise
         finally:

@@ -38,16 +38,20 @@ def add_server(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--insecure", action="store_true", help=say("believe any TLS certificate", "不校验 TLS 证书"))
 
 
-def add_making(parser: argparse.ArgumentParser) -> None:
-    """``add_server``, and what else concerns every job."""
-    add_server(parser)
-    group = parser.add_argument_group(say("jobs", "任务"))
-    group.add_argument(
+def add_templates_dir(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
         "--templates-dir",
         type=Path,
         metavar="DIR",
         help=say("a folder with templates of your own", "存放自有模板的文件夹"),
     )
+
+
+def add_making(parser: argparse.ArgumentParser) -> None:
+    """``add_server``, and what else concerns every job."""
+    add_server(parser)
+    group = parser.add_argument_group(say("jobs", "任务"))
+    add_templates_dir(group)
     group.add_argument(
         "--blocked-words",
         type=Path,

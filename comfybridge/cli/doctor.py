@@ -7,12 +7,11 @@ import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 from comfybridge.api.connecting import read_templates
 from comfybridge.cli import exits, printing
-from comfybridge.cli.connecting import add_server, headers
+from comfybridge.cli.connecting import add_server, add_templates_dir, headers
 from comfybridge.cli.language import say
 from comfybridge.cli.progress import is_lively
 from comfybridge.diagnosis import Finding, examine
@@ -40,12 +39,7 @@ def add(parser: argparse.ArgumentParser) -> None:
             "测试能否保存文件；会在 ComfyUI 的 input 文件夹留下一个 67 字节的文件",
         ),
     )
-    parser.add_argument(
-        "--templates-dir",
-        type=Path,
-        metavar="DIR",
-        help=say("a folder with templates of your own", "存放自有模板的文件夹"),
-    )
+    add_templates_dir(parser)
     parser.add_argument(
         "--timeout",
         type=float,

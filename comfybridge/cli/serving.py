@@ -1,9 +1,9 @@
 """What the commands of the service share: their options and their log."""
 
 import argparse
-import ipaddress
 import logging
 
+from comfybridge.addresses import is_loopback
 from comfybridge.cli.language import say
 
 _KEEP_S = 7 * 86400.0
@@ -29,11 +29,7 @@ def add_shared(command: argparse.ArgumentParser) -> None:
 
 def loopback(text: str) -> str:
     """An address that only this machine reaches: without API keys nobody else may be let in."""
-    try:
-        is_inside = text == "localhost" or ipaddress.ip_address(text).is_loopback
-    except ValueError:
-        is_inside = False
-    if not is_inside:
+    if not is_loopback(text):
         mistake = say(
             f"{text} can be reached by others, and there are no API keys yet: use 127.0.0.1, and a proxy with a login"
             " before it",

@@ -3,7 +3,6 @@
 import argparse
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from comfybridge import library
@@ -11,7 +10,7 @@ from comfybridge.api import Comfy
 from comfybridge.api.connecting import read_templates
 from comfybridge.api.result import versioned
 from comfybridge.cli import exits, printing
-from comfybridge.cli.connecting import add_server, connected
+from comfybridge.cli.connecting import add_server, add_templates_dir, connected
 from comfybridge.cli.language import is_chinese, say
 from comfybridge.errors import ComfyError
 from comfybridge.template import TASKS, Template
@@ -25,12 +24,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="TASK",
         help=say(f"only those for {', '.join(TASKS)}", f"只列出某类：{'、'.join(TASKS)}"),
     )
-    parser.add_argument(
-        "--templates-dir",
-        type=Path,
-        metavar="DIR",
-        help=say("a folder with templates of your own", "存放自有模板的文件夹"),
-    )
+    add_templates_dir(parser)
     add_server(parser)
     printing.add(parser)
     parser.set_defaults(run=_templates)

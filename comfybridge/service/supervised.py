@@ -50,7 +50,7 @@ class Supervised:
                 except DATABASE_FAULTS as exc:
                     logger.warning("%s: the database is away: %s", name, exc)
                     self.stopping.wait(_AGAIN_S)
-        except BaseException:
+        except BaseException:  # whatever it is, the process must not go on without this loop
             logger.exception("%s broke; the process ends", name)
             self.has_failed = True
             self.stopping.set()

@@ -1,15 +1,14 @@
 """What happens around every request: the record of it, the key, faults on demand, ComfyUI's origin rule."""
 
 import asyncio
-import ipaddress
 import json
 from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from comfybridge import addresses
 from comfybridge.simulator.faults import Delay, DropConnection, Respond
 from comfybridge.simulator.state import STATE, State
 from comfybridge.simulator.traffic import Received
@@ -52,7 +51,7 @@ async def _answer(request: web.Request, handler: Handler, state: State, path: st
     drop = state.faults.take(DropConnection, lambda fault: fault.concerns(method, path))
     if drop and not drop.after_accepting:
         return _dropped(request)
-    if _is_foreign_origin(request):
+    if addresses.is_foreign_origin(request.headers.get("Host", ""), request.headers.get("Origin", "")):
         return web.Response(status=403)
     if method == "OPTIONS":
         return web.Response()
@@ -90,25 +89,3 @@ async def json_body(request: web.Request) -> Any:
         return await request.json()
     except ValueError as fault:
         raise Malformed from fault
-
-
-def _is_foreign_origin(request: web.Request) -> bool:
-    """Apply ComfyUI's rule: on a loopback host an ``Origin`` must name the same host (server.py)."""
-    host, origin = request.headers.get("Host", "").lower(), request.headers.get("Origin", "")
-    if not host or not origin:
-        return False
-    wanted, given = urlsplit("//" + host), urlsplit(origin.lower())
-    if not _is_loopback(wanted.hostname) or not given.netloc:
-        return False
-    own = wanted.hostname if given.port is None else host
-    other = given.hostname if wanted.port is None else given.netloc
-    return own != other
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host is None:
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

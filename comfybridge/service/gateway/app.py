@@ -1,14 +1,13 @@
 """The routes of a gateway, bare and under ``/api``, and what happens around every request."""
 
 import asyncio
-import ipaddress
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from comfybridge import addresses
 from comfybridge.service.database import async_pool
 from comfybridge.service.fleet import Fleet
 from comfybridge.service.gateway import info, prompts, upload, userdata, view
@@ -100,7 +99,7 @@ def _broken(task: "asyncio.Task[None]") -> None:
 
 @web.middleware
 async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse:
-    if _is_foreign_origin(request):
+    if addresses.is_foreign_origin(request.headers.get("Host", ""), request.headers.get("Origin", "")):
         return web.Response(status=403)
     if request.method == "OPTIONS":
         return web.Response()
@@ -120,25 +119,3 @@ async def _socket(request: web.Request) -> web.StreamResponse:
 
 async def _not_found(_request: web.Request) -> web.Response:
     return web.Response(status=404, body=b"")
-
-
-def _is_foreign_origin(request: web.Request) -> bool:
-    """Apply ComfyUI's rule: on a loopback host an ``Origin`` must name the same host (server.py)."""
-    host, origin = request.headers.get("Host", "").lower(), request.headers.get("Origin", "")
-    if not host or not origin:
-        return False
-    wanted, given = urlsplit("//" + host), urlsplit(origin.lower())
-    if not _is_loopback(wanted.hostname) or not given.netloc:
-        return False
-    own = wanted.hostname if given.port is None else host
-    other = given.hostname if wanted.port is None else given.netloc
-    return own != other
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host is None:
-        return False
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
