@@ -56,7 +56,7 @@ class TestUnreachable:
             started = time.monotonic()
             error = failure(connect(server.url), seconds)
 
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 5
         assert "took the connection but does not answer" in str(error)
         assert not error.refused
 
@@ -66,7 +66,7 @@ class TestUnreachable:
             started = time.monotonic()
             failure(connect(server.url), 0.5)
 
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < 5
 
     def test_tls_to_a_plain_port_says_write_http(self, comfyui: Simulator, connect: Connect) -> None:
         error = failure(connect(comfyui.url.replace("http://", "https://")))
@@ -163,7 +163,7 @@ class TestUnreachable:
         comfyui.inject(Respond(status=502))
 
         with pytest.raises(Unavailable, match="502"):
-            connect(comfyui.url).definitions(["KSampler"], Deadline(0.2))
+            connect(comfyui.url).definitions(["KSampler"], Deadline(0.45))
         assert comfyui.count("GET", "/object_info/KSampler") == 1
 
     def test_file_is_uploaded_once_more_when_a_proxy_answers_once(
@@ -544,12 +544,12 @@ class TestDefinitions:
         assert comfyui.count("GET", "/object_info/*") == 4
 
     def test_frozen_fetch_does_not_hold_up_others(self, comfyui: Simulator, connect: Connect) -> None:
-        comfyui.inject(Delay(path="/object_info/*", seconds=3))
+        comfyui.inject(Delay(path="/object_info/*", seconds=8))
         client = connect(comfyui.url)
 
         def patient() -> None:
             with pytest.raises(Unavailable):
-                client.definitions(CLASSES, Deadline(2.5))
+                client.definitions(CLASSES, Deadline(6))
 
         first = threading.Thread(target=patient)
         first.start()
@@ -560,7 +560,7 @@ class TestDefinitions:
         took = time.monotonic() - started
         first.join()
 
-        assert took < 1.5
+        assert took < 4
 
     def test_odd_class_name_is_quoted(self, comfyui: Simulator, connect: Connect, deadline: Deadline) -> None:
         assert connect(comfyui.url).definitions(["a/b?c#d"], deadline) == {}
@@ -731,7 +731,7 @@ class TestView:
             with pytest.raises(Unavailable, match="does not answer"):
                 connect(server.url).view(Output("9", "a.png", "", "output"), Deadline(0.5))
 
-        assert time.monotonic() - started < 2.5
+        assert time.monotonic() - started < 5
 
     def test_file_beyond_all_reason_is_refused(
         self, comfyui: Simulator, connect: Connect, deadline: Deadline, monkeypatch: pytest.MonkeyPatch

@@ -230,7 +230,7 @@ class TestWhatIsNoFile:
         began = time.monotonic()
         with RawServer(lambda _: reply) as server:
             assert "did not arrive in time" in refusal(f"{server.url}/?{SECRET}", 0.3)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
 
     @pytest.mark.parametrize(
         ("url", "sentence"),
@@ -330,7 +330,7 @@ class TestPrivateAddresses:
             assert "is unknown here" in refusal("http://slow.example/", 0.2)
         finally:
             is_over.set()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
 
 
 @pytest.mark.usefixtures("_loopback_is_public")
@@ -447,7 +447,7 @@ class TestTls:
             sentence = refusal(f"https://files.example:{server.port}/", 0.5, trusted_hosts=["files.example"])
 
         assert "did not arrive in time" in sentence
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
 
 
 class TestProxies:
@@ -494,7 +494,7 @@ class TestProxies:
         with RawServer(lambda _: Reply(b"HTTP/1.1 200 OK\r\nX-Slow: " + b"x" * 100, slow=100)) as proxy:
             monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{proxy.port}")
             assert "https://10.0.0.1" in refusal(f"https://10.0.0.1/?{SECRET}", 0.3, trusted_hosts=["10.0.0.1"])
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         assert proxy.requests[0].startswith(b"CONNECT 10.0.0.1:443 ")
 
     def test_redirect_is_checked_behind_a_proxy_too(

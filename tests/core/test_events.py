@@ -286,7 +286,7 @@ def test_silent_handshake_ends_at_the_deadline(connect: Connect) -> None:
         with connect(server.url).listen("p1", Deadline(0.3)) as listener:
             assert not listener.hears
 
-    assert time.monotonic() - started < 1.5
+    assert time.monotonic() - started < 5
 
 
 def test_hanging_handshake_does_not_hold_up_others(connect: Connect) -> None:
@@ -297,7 +297,7 @@ def test_hanging_handshake_does_not_hold_up_others(connect: Connect) -> None:
         return None
 
     def patient() -> None:
-        with shared.listen("p1", Deadline(4)):
+        with shared.listen("p1", Deadline(30)):
             pass
 
     with RawServer(answer) as server:
@@ -310,7 +310,7 @@ def test_hanging_handshake_does_not_hold_up_others(connect: Connect) -> None:
             took = time.monotonic() - started
     first.join()
 
-    assert took < 2
+    assert took < 15
 
 
 def test_upper_case_https_is_not_spoken_in_the_clear(connect: Connect) -> None:

@@ -300,7 +300,7 @@ class TestCountWithoutBatch:
     def test_deadline_leaves_all_of_them_queued(self, comfyui: Simulator, client: Client, no_batch: str) -> None:
         comfyui.hold(queued=True)
 
-        error = fails(client, name=no_batch, count=3, timeout_s=0.5)
+        error = fails(client, name=no_batch, count=3, timeout_s=3)
 
         assert isinstance(error, TimedOut)
         assert len(comfyui.pending) == 3
@@ -312,7 +312,7 @@ class TestCountWithoutBatch:
         comfyui.hold()
         comfyui.inject(NodeFailure("9"), times=1)
         comfyui.inject(Delay(path="/queue", seconds=20))
-        items = generate(client, name=no_batch, count=3, timeout_s=1)
+        items = generate(client, name=no_batch, count=3, timeout_s=5)
         next(items)
         started = time.monotonic()
         comfyui.release()
@@ -320,7 +320,7 @@ class TestCountWithoutBatch:
         with pytest.raises(Failed):
             sort(items)
 
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 12
 
 
 class TestAuto:
@@ -466,10 +466,10 @@ class TestSeveralServers:
     def test_frozen_server_is_passed_over(self, comfyui: Simulator, connect: Connect) -> None:
         with RawServer(lambda _: None) as frozen:
             started = time.monotonic()
-            made = make([connect(frozen.url), connect(comfyui.url)], timeout_s=8)
+            made = make([connect(frozen.url), connect(comfyui.url)], timeout_s=20)
 
         assert len(made.files) == 1
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 12
 
     @pytest.mark.parametrize("status", [401, 404, 429, 500, 502])
     def test_server_that_does_not_take_it_is_passed_over(
@@ -591,10 +591,10 @@ def settle(is_settled: Callable[[], bool]) -> None:
 def test_timed_out_says_how_long_it_took(comfyui: Simulator, client: Client) -> None:
     comfyui.hold()
 
-    error = fails(client, timeout_s=1)
+    error = fails(client, timeout_s=3)
 
-    assert str(error).startswith("Not finished after 1 s. The job goes on in ComfyUI")
-    assert error.zh.startswith("1 秒内未完成")
+    assert str(error).startswith("Not finished after 3 s. The job goes on in ComfyUI")
+    assert error.zh.startswith("3 秒内未完成")
     assert str(error.prompt_id) in error.zh
 
 

@@ -502,7 +502,7 @@ class TestLog:
     def test_late_and_taken_back(self, comfyui: Simulator, client: Client, lines: Callable[[], list[str]]) -> None:
         comfyui.hold(queued=True)
         made = generation.generate(
-            Pasted(graph()), Inputs(), Pool([client]), deadline=Deadline(0.5), extra_data={}, keeps_on=False
+            Pasted(graph()), Inputs(), Pool([client]), deadline=Deadline(3), extra_data={}, keeps_on=False
         )
         with pytest.raises(TimedOut) as raised:
             list(made)
@@ -520,7 +520,7 @@ class TestLog:
         comfyui.hold(queued=True)
         job = jobs.queue(client, filled(graph()), {}, Deadline(10), {}, None)
         with pytest.raises(TimedOut):
-            list(collecting.collect([job.prompt_id], Pool([client]), deadline=Deadline(0.3)))
+            list(collecting.collect([job.prompt_id], Pool([client]), deadline=Deadline(2)))
 
         assert len(lines()) == 1
 
@@ -578,7 +578,7 @@ class TestCancelledAndLost:
         error = running.end()
 
         assert isinstance(error, (Cancelled, Lost))
-        assert running.seconds < 5
+        assert running.seconds < 9
 
     @pytest.mark.parametrize("queued", [True, False], ids=["waiting", "running"])
     def test_server_that_was_restarted_has_lost_the_job(
@@ -642,7 +642,7 @@ class TestDeadline:
         queued: bool,
     ) -> None:
         comfyui.hold(queued=queued)
-        running = Running(client, timeout_s=0.7)
+        running = Running(client, timeout_s=3)
 
         error = running.end()
 
@@ -650,41 +650,41 @@ class TestDeadline:
         assert [error.prompt_id] == comfyui.pending + comfyui.running
         assert str(error.prompt_id) in str(error)
         assert error.server == comfyui.url
-        assert running.seconds < 2
+        assert running.seconds < 8
 
     @pytest.mark.parametrize("path", ["/api/jobs/*", "/history/*", "/view"])
     def test_frozen_server_does_not_delay_the_end(self, path: str, comfyui: Simulator, client: Client) -> None:
         comfyui.inject(RefuseWebSockets(403))
-        comfyui.inject(Delay(path=path, seconds=6))
-        running = Running(client, timeout_s=1)
+        comfyui.inject(Delay(path=path, seconds=20))
+        running = Running(client, timeout_s=3)
 
         error = running.end()
 
         assert isinstance(error, TimedOut)
         assert error.prompt_id is not None
-        assert running.seconds < 5
+        assert running.seconds < 15
 
     @pytest.mark.parametrize("path", ["/object_info/*", "/ws", "/prompt"])
     def test_server_that_freezes_before_the_submission_does_not_delay_the_end(
         self, path: str, comfyui: Simulator, client: Client
     ) -> None:
-        comfyui.inject(Delay(path=path, seconds=6))
+        comfyui.inject(Delay(path=path, seconds=20))
         running = Running(client, timeout_s=1)
 
         error = running.end()
 
         assert isinstance(error, (Unavailable, TimedOut, Lost))
-        assert running.seconds < 5
+        assert running.seconds < 15
 
     def test_no_time_at_all_ends_at_once(self, client: Client) -> None:
         running = Running(client, timeout_s=0)
 
         assert running.end() is not None
-        assert running.seconds < 2
+        assert running.seconds < 8
 
     def test_picture_that_arrives_too_slowly_can_be_collected(self, comfyui: Simulator, client: Client) -> None:
-        comfyui.inject(Delay(path="/view", seconds=6))
-        running = Running(client, timeout_s=1)
+        comfyui.inject(Delay(path="/view", seconds=20))
+        running = Running(client, timeout_s=3)
 
         error = running.end()
 
@@ -727,12 +727,12 @@ class TestCancel:
         monkeypatch.setattr(jobs, "_TAKE_BACK_S", 0.8)
         comfyui.hold(queued=True)
         queued = [jobs.queue(client, filled(graph()), {}, deadline, {}, None) for _ in range(5)]
-        comfyui.inject(Delay(path="/queue", seconds=6))
+        comfyui.inject(Delay(path="/queue", seconds=20))
         started = time.monotonic()
 
         jobs.cancel(queued)
 
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 3.5
 
 
 @pytest.fixture(autouse=True)

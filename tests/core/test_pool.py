@@ -81,8 +81,8 @@ def test_server_that_is_no_comfyui_is_left_out(
 def test_frozen_server_does_not_eat_the_deadline(comfyui: Simulator, connect: Connect) -> None:
     with RawServer(lambda _: None) as frozen:
         alive = connect(comfyui.url)
-        deadline = Deadline(6)
+        deadline = Deadline(20)
         started = time.monotonic()
 
         assert list(Pool([connect(frozen.url), alive]).candidates(deadline)) == [alive]
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 12

@@ -290,7 +290,7 @@ class TestSecondTry:
         comfyui.inject(NodeFailure("8"))
         other.hold()
 
-        error = fails(pool, timeout_s=2)
+        error = fails(pool, timeout_s=4)
 
         assert isinstance(error, TimedOut)
         assert (error.server, [error.prompt_id]) == (other.url, other.running)
@@ -302,7 +302,7 @@ class TestSecondTry:
         other.hold()
 
         with pytest.raises(TimedOut):
-            list(generation.generate(Named("sd15"), INPUTS, pool, deadline=Deadline(2), extra_data={}, keeps_on=False))
+            list(generation.generate(Named("sd15"), INPUTS, pool, deadline=Deadline(4), extra_data={}, keeps_on=False))
 
         other.wait_for("idle")
         assert len(other.history) == 1
@@ -478,7 +478,7 @@ class TestEarlierJobs:
 
         assert job is not None
         assert job.client is having
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 12
 
     def test_job_that_only_a_dead_server_can_have_is_not_called_unknown(
         self, comfyui: Simulator, connect: Connect, deadline: Deadline
@@ -499,9 +499,9 @@ class TestEarlierJobs:
         with RawServer(lambda _: None) as frozen:
             started = time.monotonic()
             with pytest.raises(Unavailable, match="may be on one that does not"):
-                collecting.recall("nobody", Pool([connect(frozen.url), connect(comfyui.url)]), Deadline(1))
+                collecting.recall("nobody", Pool([connect(frozen.url), connect(comfyui.url)]), Deadline(2))
 
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 7
 
     def test_job_that_nobody_has_is_unknown(self, pool: Pool, deadline: Deadline) -> None:
         assert collecting.recall("nobody", pool, deadline) is None

@@ -126,7 +126,7 @@ def test_answer_that_trickles_ends_with_the_deadline(reply: Reply) -> None:
     began = time.monotonic()
     with RawServer(lambda _: reply) as server:
         assert fault(server.url, 0.3) is Fault.SILENT
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 5
 
 
 def test_silence_in_the_middle_ends_with_the_deadline() -> None:
@@ -134,7 +134,7 @@ def test_silence_in_the_middle_ends_with_the_deadline() -> None:
     began = time.monotonic()
     with RawServer(lambda _: reply) as server:
         assert fault(server.url, 1) is Fault.SILENT
-    assert time.monotonic() - began < 1.6
+    assert time.monotonic() - began < 1.9
 
 
 def test_https_to_a_plain_port_is_tls(comfyui: Simulator) -> None:

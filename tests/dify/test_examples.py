@@ -361,7 +361,7 @@ class TestBatchFromTable:
 class TestLongVideo:
     def test_queued_now_and_collected_later(self, load: Load, comfyui: Simulator) -> None:
         app = load("long-video")
-        app.configure("collect", timeout=1)
+        app.configure("collect", timeout=4)
         comfyui.hold()
 
         queued = app.say("a paper boat", meant=means("new"))
@@ -439,7 +439,7 @@ class TestFriendlyFailure:
         assert "outcome=" not in run.outputs["answer"]
 
     def test_timed_out_tells_the_number_for_later(self, app: App, comfyui: Simulator) -> None:
-        app.configure("draw", timeout=1)
+        app.configure("draw", timeout=4)
         comfyui.hold()
 
         run = app.say("a red fox")

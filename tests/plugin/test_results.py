@@ -31,7 +31,7 @@ def test_unfinished_job_is_no_failure_and_can_be_cancelled(daemon: PluginDaemon)
         queued = call(daemon, comfyui, "text2image", prompt="a fox", wait=False)
         prompt_id = queued.variables["prompt_id"]
 
-        answer = call(daemon, comfyui, "get_result", prompt_id=prompt_id, timeout=1)
+        answer = call(daemon, comfyui, "get_result", prompt_id=prompt_id, timeout=4)
         assert (answer.variables["status"], answer.files) == ("running", [])
         assert "still running" in answer.text
         assert "仍在运行" in answer.text
@@ -56,13 +56,15 @@ def test_finished_job_needs_no_cancelling(daemon: PluginDaemon, comfyui: Simulat
 
 
 def test_late_call_tells_how_to_collect_its_job(daemon: PluginDaemon) -> None:
-    with Simulator(work=1.5) as comfyui:
+    with Simulator() as comfyui:
+        comfyui.hold()
         with pytest.raises(PluginError) as raised:
-            call(daemon, comfyui, "text2image", prompt="a fox", timeout=1)
+            call(daemon, comfyui, "text2image", prompt="a fox", timeout=4)
         failure = read_failure(raised.value.message)
         assert (failure.outcome, "get_result" in failure.english) == ("timed_out", True)
+        comfyui.release()
 
-        answer = call(daemon, comfyui, "get_result", prompt_id=failure.prompt_id, timeout=20)
+        answer = call(daemon, comfyui, "get_result", prompt_id=failure.prompt_id, timeout=40)
 
     assert len(answer.files) == 1
 
@@ -70,7 +72,7 @@ def test_late_call_tells_how_to_collect_its_job(daemon: PluginDaemon) -> None:
 def test_late_job_is_taken_back_where_that_is_wanted(daemon: PluginDaemon) -> None:
     with Simulator(work=60.0) as comfyui:
         with pytest.raises(PluginError) as raised:
-            call(daemon, comfyui, "text2image", prompt="a fox", timeout=1, after_timeout="cancel")
+            call(daemon, comfyui, "text2image", prompt="a fox", timeout=4, after_timeout="cancel")
         failure = read_failure(raised.value.message)
         comfyui.wait_for("idle")
 

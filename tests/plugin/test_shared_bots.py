@@ -226,7 +226,7 @@ class TestMaxJobsPerUser:
     def test_late_job_counts_while_it_goes_on(self, calls: Callable[..., Any], comfyui: Simulator) -> None:
         comfyui.hold()
         with pytest.raises(PluginError, match="outcome=timed_out"):
-            calls("ann-3", timeout=1)
+            calls("ann-3", timeout=4)
 
         self.refused(calls, "ann-3")
         comfyui.release()
