@@ -110,6 +110,8 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         return web.json_response({"error": error, "node_errors": {}}, status=400)
     except DATABASE_FAULTS as exc:
         logger.warning("%s %s: the database is away: %s", request.method, request.path, exc)
+        # It may be back already; the other connections of before are as dead as this one.
+        await request.app[STATE].pool.check()
         return web.Response(status=503, text="The database is away.", headers={"Retry-After": "2"})
 
 
