@@ -550,7 +550,7 @@ class TestManyAtOnce:
         fails_once(comfyui.url)
         before = descriptors_at_rest(process), threading.active_count()
 
-        for _ in range(100):
+        for _ in range(50):
             fails_once(comfyui.url)
 
         settle(lambda: threading.active_count() <= before[1])

@@ -556,6 +556,7 @@ class TestCancelledAndLost:
         assert isinstance(error, Cancelled)
         assert (error.prompt_id, error.server) == (prompt_id, comfyui.url)
 
+    @pytest.mark.usefixtures("_quick")
     def test_deleted_job_among_others_is_cancelled(self, comfyui: Simulator, client: Client, connect: Connect) -> None:
         comfyui.hold(queued=True)
         connect(comfyui.url).queue_prompt(
@@ -621,6 +622,7 @@ class TestCancelledAndLost:
 
         assert isinstance(running.end(), Lost), way
 
+    @pytest.mark.usefixtures("_quick")
     def test_running_job_is_not_lost_when_one_look_finds_nothing(self, comfyui: Simulator, client: Client) -> None:
         comfyui.inject(RefuseWebSockets(403))
         comfyui.hold()
