@@ -8,6 +8,7 @@ from pathlib import Path
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
+from comfybridge.cli.scheduling import add_keep, add_limit, limit_arguments
 from comfybridge.cli.serving import add_address, log
 
 
@@ -21,6 +22,8 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--store", metavar="URL", help=elsewhere)
     add_address(command)
+    add_keep(command)
+    add_limit(command)
     command.set_defaults(run=_serve)
 
 
@@ -35,7 +38,16 @@ def _serve(options: argparse.Namespace) -> int:
     folder = options.data.absolute()
     store = options.store or str(folder / "store")
     try:
-        serve(folder, options.comfyui, host=options.host, port=options.port, store=store, stopping=stopping)
+        serve(
+            folder,
+            options.comfyui,
+            host=options.host,
+            port=options.port,
+            store=store,
+            stopping=stopping,
+            common=["--keep", str(options.keep)],
+            of_gateway=limit_arguments(options.limit),
+        )
     except InUse:
         problem = say(f"another one serves from {folder} already.", f"已有另一个进程在使用 {folder}。")
         sys.stderr.write(f"comfybridge serve: {problem}\n")

@@ -6,7 +6,6 @@ import logging
 from comfybridge.addresses import is_loopback
 from comfybridge.cli.language import say
 
-_KEEP_S = 7 * 86400.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -22,8 +21,6 @@ def add_shared(command: argparse.ArgumentParser) -> None:
     command.add_argument("--database", required=True, metavar="URL", help="postgresql://…")
     where = say("a folder, or s3://bucket/prefix, gs://, az://", "文件夹，或 s3://bucket/prefix、gs://、az://")
     command.add_argument("--store", required=True, metavar="URL", help=where)
-    how_long = say("how long results last (default: 7d)", "结果保留多久（默认：7d）")
-    command.add_argument("--keep", type=seconds, default=_KEEP_S, metavar="TIME", help=how_long)
     command.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)
 
 

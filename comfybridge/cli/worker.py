@@ -3,12 +3,14 @@
 import argparse
 
 from comfybridge.cli.language import say
+from comfybridge.cli.scheduling import add_keep
 from comfybridge.cli.serving import add_shared, log
 
 
 def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--comfyui", required=True, metavar="URL", help=say("the server", "服务器地址"))
     add_shared(command)
+    add_keep(command)
     command.set_defaults(run=_worker)
 
 

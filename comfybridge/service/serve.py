@@ -6,7 +6,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,18 +94,31 @@ class Child:
 
 
 def serve(
-    folder: Path, comfyuis: Sequence[str], *, host: str, port: int, store: str, stopping: threading.Event
+    folder: Path,
+    comfyuis: Sequence[str],
+    *,
+    host: str,
+    port: int,
+    store: str,
+    stopping: threading.Event,
+    common: Sequence[str] = (),
+    of_gateway: Sequence[str] = (),
+    of_worker: Callable[[str], Sequence[str]] = lambda _: (),
 ) -> None:
     """Run database, gateway and a worker for each server until ``stopping`` is set.
+
+    More options for their commands: ``common`` for all, ``of_worker`` for the worker of a server.
 
     Raises:
         InUse: another process serves from this folder.
     """
     with sole_use(folder), Postgres(folder) as postgres:
         migrate(postgres.url)
-        common = ["--database", postgres.url, "--store", store, "--with-parent"]
-        children = [Child("gateway", ["gateway", "--host", host, "--port", str(port), *common])]
-        children += [Child(f"worker of {url}", ["worker", "--comfyui", url, *common]) for url in comfyuis]
+        common = ["--database", postgres.url, "--store", store, "--with-parent", *common]
+        children = [Child("gateway", ["gateway", "--host", host, "--port", str(port), *common, *of_gateway])]
+        children += [
+            Child(f"worker of {url}", ["worker", "--comfyui", url, *common, *of_worker(url)]) for url in comfyuis
+        ]
         try:
             while not stopping.is_set():
                 postgres.ensure()

@@ -16,6 +16,7 @@ from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.hub import FEATURES, Hub
 from comfybridge.service.gateway.notices import Notices
 from comfybridge.service.gateway.state import STATE, State
+from comfybridge.service.limits import Limits
 from comfybridge.service.store import open_store
 from comfybridge.service.supervised import DATABASE_FAULTS
 
@@ -55,12 +56,18 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
 _CONNECTIONS = 10
 
 
-def build(database: str, store: str, *, keep_s: float) -> web.Application:
+def build(database: str, store: str, *, keep_s: float, limits: Limits | None = None) -> web.Application:
     app = web.Application(client_max_size=FEATURES["max_upload_size"], middlewares=[_guarded])
     pool = async_pool(database, most=_CONNECTIONS, name="gateway")
     hub = Hub(database, pool)
     app[STATE] = State(
-        pool=pool, store=open_store(store), fleet=Fleet(pool), hub=hub, notices=Notices(pool), keep_s=keep_s
+        pool=pool,
+        store=open_store(store),
+        fleet=Fleet(pool),
+        hub=hub,
+        notices=Notices(pool),
+        keep_s=keep_s,
+        limits=limits or Limits(),
     )
     for method, path, handler in ROUTES:
         for base in ("", "/api"):

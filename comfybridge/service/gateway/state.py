@@ -1,6 +1,6 @@
 """What the handlers of one gateway share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from psycopg_pool import AsyncConnectionPool
@@ -8,6 +8,7 @@ from psycopg_pool import AsyncConnectionPool
 from comfybridge.service.fleet import Fleet
 from comfybridge.service.gateway.hub import Hub
 from comfybridge.service.gateway.notices import Notices
+from comfybridge.service.limits import Limits
 from comfybridge.service.store import Store
 
 
@@ -19,6 +20,7 @@ class State:
     hub: Hub
     notices: Notices
     keep_s: float
+    limits: Limits = field(default_factory=Limits)
 
 
 STATE = web.AppKey("state", State)

@@ -1,7 +1,7 @@
 """One job on one ComfyUI: bring its files, submit it or find it there, wait, keep what it made."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
@@ -21,12 +21,12 @@ from comfybridge.service import ends, store
 from comfybridge.service.claiming import Claimed
 from comfybridge.service.finishing import End, Kept
 from comfybridge.service.store import Store
+from comfybridge.service.worker.limiting import RunTime, too_long
 from comfybridge.template import Template
 
 logger = logging.getLogger(__name__)
 
 _MOST_RUNS = 2
-_AFTER_LOSS_S = 2.0
 _CANCEL_S = 5.0
 
 
@@ -36,9 +36,17 @@ class Back:
 
     error: ComfyError
     counts: bool
-    after_s: float = 0.0
     is_refused: bool = False
     """This server has something against the graph; another one may not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faulted:
+    """A node raised; ``end`` is how the job ends if nobody else is to try."""
+
+    end: End
+    node_id: str
+    is_out_of_memory: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +54,29 @@ class Run:
     job: Claimed
     client: Client
     store: Store
+    queued_again: Callable[[], None]
+    """Called where the job goes back into the queue of its ComfyUI, to be run once more."""
 
-    def __call__(self, listener: Listener, deadline: Deadline, *, may_be_there: bool) -> End | Back:
-        """Run the job to its end; where it ``may_be_there`` already, it is looked for first."""
+    def __call__(self, listener: Listener, deadline: RunTime, *, may_be_there: bool) -> End | Back | Faulted:
+        """Run the job to its end; where it ``may_be_there`` already, it is looked for first.
+
+        ``deadline`` is begun by whoever hears that ComfyUI began.
+        """
         try:
             return self._run(listener, deadline, may_be_there=may_be_there)
-        except TimedOut as exc:
+        except TimedOut:
             self._cancel()
-            return ends.without_comfyui(self.job.prompt_id, exc)
+            return ends.without_comfyui(self.job.prompt_id, too_long(self.job.template, deadline.seconds))
         except Cancelled as exc:
             return ends.removed(exc)
         except Lost as exc:
-            return Back(error=exc, counts=True, after_s=_AFTER_LOSS_S)
+            return Back(error=exc, counts=True)
         except Unavailable as exc:
-            return Back(error=exc, counts=not exc.refused, after_s=_AFTER_LOSS_S)
+            return Back(error=exc, counts=not exc.refused)
         except ComfyError as exc:
             return ends.without_comfyui(self.job.prompt_id, exc)
 
-    def _run(self, listener: Listener, deadline: Deadline, *, may_be_there: bool) -> End | Back:
+    def _run(self, listener: Listener, deadline: RunTime, *, may_be_there: bool) -> End | Back | Faulted:
         prompt_id = self.job.prompt_id
         is_there = may_be_there and self._is_there(deadline)
         for run in range(1, _MOST_RUNS + 1):
@@ -78,6 +91,7 @@ class Run:
             )
             is_there = False
             entry = _drained(jobs.entry_of(known, deadline))
+            deadline.end()
             verdict = read_history(entry)
             try:
                 files = list(self._kept(known, entry, deadline))
@@ -86,25 +100,30 @@ class Run:
                 if run == _MOST_RUNS:
                     raise
                 self._forget(deadline)
+                self.queued_again()
                 continue
             if isinstance(verdict, NodeFailed) and jobs.is_out_of_memory(verdict) and run < _MOST_RUNS:
                 logger.info("prompt %s ran out of memory; freed, and once more", prompt_id)
                 self._forget(deadline)
+                self.queued_again()
                 continue
             return self._end(known, entry, verdict, files)
         raise AssertionError  # the loop returns or raises
 
     def _end(
         self, known: Job, entry: Mapping[str, Any], verdict: Succeeded | NodeFailed | Interrupted, files: list[Kept]
-    ) -> End:
+    ) -> End | Faulted:
         error = None if isinstance(verdict, Succeeded) else jobs.error_of(known, verdict)
-        return End(
+        end = End(
             outcome="succeeded" if error is None else error.outcome,
             history=ends.without_prompt(entry),
             reason=None if error is None else (str(error), error.zh),
             files=files,
             gpu_s=ends.gpu_seconds(entry),
         )
+        if not isinstance(verdict, NodeFailed):
+            return end
+        return Faulted(end=end, node_id=verdict.node_id, is_out_of_memory=jobs.is_out_of_memory(verdict))
 
     def _is_there(self, deadline: Deadline) -> bool:
         # In this order: a prompt moves from the queue into the history, never back.

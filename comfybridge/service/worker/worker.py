@@ -4,6 +4,7 @@ Whatever a worker knows it can lose: jobs, leases and outcomes are in the databa
 ComfyUI still knows.
 """
 
+import dataclasses
 import json
 import logging
 import os
@@ -20,17 +21,22 @@ import psycopg
 
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
-from comfybridge.errors import ComfyError, Failed
+from comfybridge.errors import ComfyError, Failed, Unavailable
+from comfybridge.health import ASIDE_S
 from comfybridge.service import claiming, ends
-from comfybridge.service.claiming import LEASE_S, MOST_ATTEMPTS, Claimed
+from comfybridge.service.claiming import LEASE_S, MOST_ADOPTIONS, Claimed
 from comfybridge.service.database import ASKED, QUEUED, single, sync_pool
-from comfybridge.service.finishing import End, finish
+from comfybridge.service.finishing import End
 from comfybridge.service.store import open_store
 from comfybridge.service.supervised import DATABASE_FAULTS, Supervised
 from comfybridge.service.worker.describing import Description
 from comfybridge.service.worker.keeping import Leases, poisoned, sweep
+from comfybridge.service.worker.limiting import RunTime
+from comfybridge.service.worker.obeying import GRACE_S, Stopping
 from comfybridge.service.worker.relay import Relay
-from comfybridge.service.worker.running import Back, Run
+from comfybridge.service.worker.running import Back, Faulted, Run
+from comfybridge.service.worker.settling import Settling
+from comfybridge.service.worker.standing import Standing
 
 logger = logging.getLogger(__name__)
 
@@ -44,23 +50,23 @@ _RUNNERS = 2
 _FRAMES_KEPT_S = 60.0
 
 _MODE = "UPDATE servers SET heartbeat = now(), worker = %s WHERE url = %s RETURNING mode"
-_OTHERS = """
-SELECT EXISTS (
-    SELECT FROM offers JOIN jobs ON jobs.wants = offers.wants
-    WHERE jobs.prompt_id = %s AND offers.server <> %s AND offers.server <> ALL (jobs.avoid)
-)
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """``limit_s`` bounds the time of one job on its server, waiting there included; ``keep_s`` is how long it lasts."""
+    """``limit_s`` bounds the run of a job that has no limit of its own; ``keep_s`` is how long results last.
+
+    ``aside_s``: the first and the longest pause of a server that seems sick. ``grace_s``: how long an interrupt may
+    take.
+    """
 
     comfyui: str
     database: str
     store: str
     limit_s: float = 3600.0
     keep_s: float = 7 * 86400.0
+    aside_s: tuple[float, float] = ASIDE_S
+    grace_s: float = GRACE_S
 
 
 class Worker:
@@ -74,6 +80,13 @@ class Worker:
         self._pool = sync_pool(settings.database, most=6, name=self.name)
         self._leases = Leases()
         self._description = Description(self._client, self._url, self.name)
+        self._standing = Standing(self._url, settings.aside_s)
+        self._settling = Settling(self._url, self._standing, keep_s=settings.keep_s)
+        self._told_to_stop = Stopping(self._client, settings.grace_s)
+        self._came_second: set[str] = set()
+        """The jobs that were taken to wait behind another one."""
+        self._withdrawn: set[str] = set()
+        """The jobs that were taken out of this server's queue since it runs nothing for now."""
         self._threads = Supervised()
         self._place = threading.Semaphore(1)
         """The one place to wait in the ComfyUI's own queue."""
@@ -117,6 +130,7 @@ class Worker:
                 logger.info("another worker serves %s; standing by", self._url)
                 self._threads.stopping.wait(_STANDBY_S)
             self._description.register(connection)
+            self._standing.load(connection)
             for job in claiming.adopt(connection, self._url, self.name):
                 logger.info("prompt %s adopted", job.prompt_id)
                 self._leases.take(job)
@@ -127,6 +141,8 @@ class Worker:
             try:
                 while not self._threads.stopping.wait(_POLL_S):
                     connection.execute("SELECT 1")
+                if not self._threads.has_failed:
+                    claiming.hand_over(connection, self._url, self.name)
             finally:
                 self._in_charge.clear()
 
@@ -148,23 +164,43 @@ class Worker:
         while not self._threads.stopping.is_set():
             self._work.clear()
             is_ready = self._in_charge.is_set() and self._takes_jobs and self._description.is_well
-            if is_ready and not self._relay.not_started:
-                job = claiming.claim(connection, self._url, self.name, is_second=len(self._leases) > 0)
+            is_second = len(self._leases) > 0
+            may_take = self._told_to_stop.is_over and self._standing.lets_in(is_busy=is_second)
+            if is_ready and may_take and not self._relay.not_started:
+                job = claiming.claim(connection, self._url, self.name, is_second=is_second)
                 if job is not None:
+                    # Last, since what is in there is kept, and run by whoever gets it from here.
+                    self._standing.taken(connection)
                     self._leases.take(job)
+                    if is_second:
+                        self._came_second.add(job.prompt_id)
                     return job
             self._work.wait(_POLL_S)
         return None
 
     def _work_on(self, job: Claimed, on_start: Callable[[], None], *, may_be_there: bool) -> None:
-        deadline = Deadline(self._settings.limit_s)
-        self._relay.follow(job, on_start)
+        limit_s = job.limit_s if job.limit_s is not None else self._settings.limit_s
+        deadline = RunTime(limit_s)
+        ran_before = iter((job.ran_s,))
+
+        def start() -> None:
+            deadline.begin(ran_s=next(ran_before, 0.0))
+            on_start()
+
+        self._relay.follow(job, start)
         logger.info("prompt %s begins at %s, attempt %d", job.prompt_id, self._url, job.attempts)
         try:
             if job.is_running:
                 self._relay.started(job.prompt_id)
-            with self._client.listen(job.prompt_id, deadline) as listener:
-                ended = Run(job, self._client, self._store)(listener, deadline, may_be_there=may_be_there)
+            if job.adoptions > MOST_ADOPTIONS:
+                self._stop(job)
+                why = poisoned(job.adoptions, "its worker ended without a word", "工作进程意外终止")
+                ended: End | Back | Faulted = ends.without_comfyui(job.prompt_id, Failed(*why))
+            else:
+                again = partial(self._relay.queued_again, job.prompt_id)
+                with self._client.listen(job.prompt_id, deadline) as listener:
+                    run = Run(job, self._client, self._store, again)
+                    ended = self._seen(job, run(listener, deadline, may_be_there=may_be_there))
             self._relay.leave(job.prompt_id)
             on_start()
             self._settle(job, ended)
@@ -174,12 +210,29 @@ class Worker:
             # Another one may be claimed now, as first.
             self._work.set()
 
-    def _settle(self, job: Claimed, ended: End | Back) -> None:
+    def _seen(self, job: Claimed, ended: End | Back | Faulted) -> End | Back | Faulted:
+        """What an end tells of the server; and one that we brought about ourselves is none."""
+        is_withdrawn = job.prompt_id in self._withdrawn
+        self._withdrawn.discard(job.prompt_id)
+        if isinstance(ended, Back) and isinstance(ended.error, Unavailable):
+            self._description.is_well = False
+        if isinstance(ended, Back) and job.prompt_id in self._came_second & set(self._relay.not_started):
+            # It waited: whatever the server died of, it was not this one.
+            ended = dataclasses.replace(ended, counts=False)
+        self._came_second.discard(job.prompt_id)
+        if isinstance(ended, End) and ended.outcome == "timed_out":
+            self._told_to_stop.add(job.prompt_id)
+        if isinstance(ended, End) and ended.outcome == "cancelled" and is_withdrawn:
+            busy = self._told_to_stop.illness or self._standing.reason
+            return Back(error=Unavailable(*busy, server=self._url), counts=False)
+        return ended
+
+    def _settle(self, job: Claimed, ended: End | Back | Faulted) -> None:
         """Write the end, or give the job back, as soon as the database is there; our lease may be over by then."""
         while True:
             try:
                 with self._pool.connection() as connection:
-                    is_ours = self._write(connection, job, ended)
+                    is_ours = self._settling.write(connection, job, ended)
                 break
             except DATABASE_FAULTS as exc:
                 logger.warning("prompt %s: its end cannot be written yet: %s", job.prompt_id, exc)
@@ -189,23 +242,6 @@ class Worker:
             logger.warning("prompt %s is no longer ours; what it made is left", job.prompt_id)
         elif isinstance(ended, End):
             logger.info("prompt %s %s after %.2f s", job.prompt_id, ended.outcome, ended.gpu_s)
-
-    def _write(self, connection: psycopg.Connection[Any], job: Claimed, ended: End | Back) -> bool:
-        if isinstance(ended, End):
-            return finish(connection, job.prompt_id, job.fence, ended, keep_s=self._settings.keep_s)
-        error = ended.error
-        logger.warning("prompt %s goes back to the queue: %s", job.prompt_id, error)
-        if ended.is_refused:
-            others = connection.execute(_OTHERS, (job.prompt_id, self._url)).fetchone()
-            if others is not None and others[0]:
-                return claiming.release(connection, job.prompt_id, job.fence, counts=False, avoid=[self._url])
-        elif job.attempts < MOST_ATTEMPTS or not ended.counts:
-            after_s = ended.after_s * 2 ** (job.attempts - 1)
-            return claiming.release(connection, job.prompt_id, job.fence, counts=ended.counts, after_s=after_s)
-        else:
-            error = Failed(*poisoned(job.attempts, str(error).rstrip("."), error.zh.rstrip("。")))
-        end = ends.without_comfyui(job.prompt_id, error)
-        return finish(connection, job.prompt_id, job.fence, end, keep_s=self._settings.keep_s)
 
     # What serves them
 
@@ -268,15 +304,32 @@ class Worker:
             while not self._threads.stopping.is_set():
                 if self._in_charge.wait(_POLL_S) and time.monotonic() - looked >= self._look_every_s:
                     was_well, looked = self._description.is_well, time.monotonic()
-                    self._description.look(connection)
+                    self._standing.judge(connection)
+                    self._description.look(connection, self._illness)
                     if self._description.is_well and not was_well:
                         self._work.set()
                     self._find_started()
+                if not self._told_to_stop.is_over:
+                    self._see_to_stopping()
                 self._threads.stopping.wait(_AGAIN_S)
 
     @property
     def _look_every_s(self) -> float:
         return _LOOK_EVERY_S if self._description.is_well else _POLL_S
+
+    @property
+    def _illness(self) -> tuple[str, str] | None:
+        return self._told_to_stop.illness or (self._standing.reason if self._standing.is_aside else None)
+
+    def _see_to_stopping(self) -> None:
+        """Wait for what was told to stop; where that takes too long, what waits behind it is for others."""
+        if self._told_to_stop.look():
+            self._work.set()
+        elif self._told_to_stop.is_overdue:
+            for job in self._leases.held:
+                if job.prompt_id in self._relay.not_started and job.prompt_id not in self._withdrawn:
+                    self._withdrawn.add(job.prompt_id)
+                    self._stop(job)
 
     def _find_started(self) -> None:
         """Where no WebSocket tells, somebody has to look which prompt runs."""
