@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -44,7 +45,7 @@ def database(postgres_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def gateway(database_url: str, store: Path) -> Iterator[str]:
+def gateway(database_url: str, store: Path, **options: Any) -> Iterator[str]:
     """A gateway's address."""
     loop = asyncio.new_event_loop()
     started = threading.Event()
@@ -52,7 +53,7 @@ def gateway(database_url: str, store: Path) -> Iterator[str]:
     stop = asyncio.Event()
 
     async def serve() -> None:
-        runner = web.AppRunner(build(database_url, str(store), keep_s=3600.0), shutdown_timeout=0.1)
+        runner = web.AppRunner(build(database_url, str(store), keep_s=3600.0, **options), shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -73,8 +74,8 @@ def gateway(database_url: str, store: Path) -> Iterator[str]:
 
 
 @contextmanager
-def worker(database_url: str, store: Path, comfyui: str) -> Iterator[Worker]:
-    working = Worker(Settings(comfyui=comfyui, database=database_url, store=str(store)))
+def worker(database_url: str, store: Path, comfyui: str, **settings: Any) -> Iterator[Worker]:
+    working = Worker(Settings(comfyui=comfyui, database=database_url, store=str(store), **settings))
     thread = threading.Thread(target=working.run, name="worker", daemon=True)
     thread.start()
     try:

@@ -16,7 +16,8 @@ from comfybridge.service.worker.standing import Standing
 
 logger = logging.getLogger(__name__)
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 60.0
+FIRST_PAUSE_S = 2.0
+_LONGEST_PAUSE_S = 60.0
 _NO_LARGER = (
     " It was tried once more after freeing the memory, and there is no server with more that could run it.",
     "已释放显存并重试一次，且没有显存更大的服务器可以运行它。",
@@ -42,10 +43,11 @@ SELECT
 class Settling:
     """For the jobs of one server. Every call may be made again where the database went away in it."""
 
-    def __init__(self, server: str, standing: Standing, *, keep_s: float) -> None:
+    def __init__(self, server: str, standing: Standing, *, keep_s: float, pause_s: float) -> None:
         self._server = server
         self._standing = standing
         self._keep_s = keep_s
+        self._pause_s = pause_s
 
     def write(self, connection: Connection[Any], job: Claimed, ended: End | Back | Faulted) -> bool:
         """Whether the job was still ours."""
@@ -96,7 +98,7 @@ class Settling:
                 job.prompt_id,
                 job.fence,
                 counts=back.counts,
-                after_s=0.0 if has_others else min(_FIRST_PAUSE_S * 2.0 ** min(job.returns, 30), _LONGEST_PAUSE_S),
+                after_s=0.0 if has_others else min(self._pause_s * 2.0 ** min(job.returns, 30), _LONGEST_PAUSE_S),
                 avoid=[self._server] if has_others else [],
                 forgets=not has_others,
             )

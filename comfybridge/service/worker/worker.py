@@ -35,7 +35,7 @@ from comfybridge.service.worker.limiting import RunTime
 from comfybridge.service.worker.obeying import GRACE_S, Stopping
 from comfybridge.service.worker.relay import Relay
 from comfybridge.service.worker.running import Back, Faulted, Run
-from comfybridge.service.worker.settling import Settling
+from comfybridge.service.worker.settling import FIRST_PAUSE_S, Settling
 from comfybridge.service.worker.standing import Standing
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ class Settings:
     """``limit_s`` bounds the run of a job that has no limit of its own; ``keep_s`` is how long results last.
 
     ``aside_s``: the first and the longest pause of a server that seems sick. ``grace_s``: how long an interrupt may
-    take.
+    take. ``pause_s``: the first pause of a job that no other server takes after it was lost here.
     """
 
     comfyui: str
@@ -67,6 +67,7 @@ class Settings:
     keep_s: float = 7 * 86400.0
     aside_s: tuple[float, float] = ASIDE_S
     grace_s: float = GRACE_S
+    pause_s: float = FIRST_PAUSE_S
 
 
 class Worker:
@@ -81,7 +82,7 @@ class Worker:
         self._leases = Leases()
         self._description = Description(self._client, self._url, self.name)
         self._standing = Standing(self._url, settings.aside_s)
-        self._settling = Settling(self._url, self._standing, keep_s=settings.keep_s)
+        self._settling = Settling(self._url, self._standing, keep_s=settings.keep_s, pause_s=settings.pause_s)
         self._told_to_stop = Stopping(self._client, settings.grace_s)
         self._came_second: set[str] = set()
         """The jobs that were taken to wait behind another one."""
@@ -315,7 +316,8 @@ class Worker:
 
     @property
     def _look_every_s(self) -> float:
-        return _LOOK_EVERY_S if self._description.is_well else _POLL_S
+        is_as_ever = self._description.is_well and self._told_to_stop.is_over
+        return _LOOK_EVERY_S if is_as_ever else _POLL_S
 
     @property
     def _illness(self) -> tuple[str, str] | None:
