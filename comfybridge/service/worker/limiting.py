@@ -24,6 +24,10 @@ class RunTime(Deadline):
         """It runs no more; what it made may take its time."""
         self._is_running = False
 
+    def pass_now(self) -> None:
+        """Do not wait for the job any longer."""
+        self._end, self._is_running = time.monotonic(), True
+
     def remaining(self) -> float:
         return super().remaining() if self._is_running else _WHILE_NOT_RUNNING_S
 

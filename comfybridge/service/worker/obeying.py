@@ -38,9 +38,11 @@ class Stopping:
     @property
     def illness(self) -> tuple[str, str] | None:
         """Why the server is of no use for now."""
-        if not self.is_overdue:
-            return None
-        prompts = ", ".join(self._since)
+        return self.words if self.is_overdue else None
+
+    @property
+    def words(self) -> tuple[str, str]:
+        prompts = ", ".join(list(self._since))
         return (
             f"It does not stop what it was told to stop ({prompts}); it gets no jobs until that is over.",
             f"服务器没有停止已要求中断的任务（{prompts}），结束之前不再分配任务。",

@@ -86,6 +86,7 @@ class Worker:
         self._told_to_stop = Stopping(self._client, settings.grace_s)
         self._came_second: set[str] = set()
         """The jobs that were taken to wait behind another one."""
+        self._limits: dict[str, RunTime] = {}
         self._withdrawn: set[str] = set()
         """The jobs that were taken out of this server's queue since it runs nothing for now."""
         self._threads = Supervised()
@@ -188,6 +189,7 @@ class Worker:
             deadline.begin(ran_s=next(ran_before, 0.0))
             on_start()
 
+        self._limits[job.prompt_id] = deadline
         self._relay.follow(job, start)
         logger.info("prompt %s begins at %s, attempt %d", job.prompt_id, self._url, job.attempts)
         try:
@@ -207,6 +209,7 @@ class Worker:
             self._settle(job, ended)
         finally:
             self._relay.leave(job.prompt_id)
+            self._limits.pop(job.prompt_id, None)
             self._leases.drop(job)
             # Another one may be claimed now, as first.
             self._work.set()
@@ -222,10 +225,9 @@ class Worker:
             ended = dataclasses.replace(ended, counts=False)
         self._came_second.discard(job.prompt_id)
         if isinstance(ended, End) and ended.outcome == "timed_out":
+            if is_withdrawn:
+                return Back(error=Unavailable(*self._told_to_stop.words, server=self._url), counts=False)
             self._told_to_stop.add(job.prompt_id)
-        if isinstance(ended, End) and ended.outcome == "cancelled" and is_withdrawn:
-            busy = self._told_to_stop.illness or self._standing.reason
-            return Back(error=Unavailable(*busy, server=self._url), counts=False)
         return ended
 
     def _settle(self, job: Claimed, ended: End | Back | Faulted) -> None:
@@ -329,9 +331,10 @@ class Worker:
             self._work.set()
         elif self._told_to_stop.is_overdue:
             for job in self._leases.held:
-                if job.prompt_id in self._relay.not_started and job.prompt_id not in self._withdrawn:
+                limit = self._limits.get(job.prompt_id)
+                if limit is not None and job.prompt_id in self._relay.not_started:
                     self._withdrawn.add(job.prompt_id)
-                    self._stop(job)
+                    limit.pass_now()
 
     def _find_started(self) -> None:
         """Where no WebSocket tells, somebody has to look which prompt runs."""
