@@ -2,11 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
 from comfybridge.cli.language import say
 from comfybridge.cli.serving import seconds
 
 KEEP_S = 7 * 86400.0
+PRUNE_AFTER_S = 3600.0
 
 
 def add_keep(command: argparse.ArgumentParser) -> None:
@@ -20,6 +22,65 @@ def add_limit(command: argparse.ArgumentParser) -> None:
         "任务最长运行时间；用 NAME= 指定某个模板，可重复（默认：1h）",
     )
     command.add_argument("--limit", type=limit, action="append", default=[], metavar="[NAME=]TIME", help=how_long)
+
+
+def add_warm(command: argparse.ArgumentParser) -> None:
+    which = say(
+        "a template to run when a server comes up, so that its model is loaded; may be repeated",
+        "服务器就绪后先运行的模板，以便预先加载模型；可重复",
+    )
+    command.add_argument("--warm", action="append", default=[], metavar="NAME", help=which)
+
+
+def add_prune_after(command: argparse.ArgumentParser) -> None:
+    when = say(
+        "how long ComfyUI keeps a file of its own that no job names any more (default: 1h)",
+        "文件不再被任务使用后，在 ComfyUI 的文件夹中保留多久（默认：1h）",
+    )
+    command.add_argument("--prune-after", type=seconds, default=PRUNE_AFTER_S, metavar="TIME", help=when)
+
+
+def add_folder(command: argparse.ArgumentParser) -> None:
+    where = say(
+        "ComfyUI's own folder on this machine: what the store has is deleted in its input, output and temp",
+        "本机上 ComfyUI 的文件夹：其 input、output、temp 中已存入存储的文件会被删除",
+    )
+    command.add_argument("--comfyui-dir", type=folder, metavar="DIR", help=where)
+    add_prune_after(command)
+
+
+def add_folders(command: argparse.ArgumentParser) -> None:
+    where = say(
+        "a server's own folder on this machine: what the store has is deleted in its input, output and temp; may be"
+        " repeated",
+        "服务器在本机上的文件夹：其 input、output、temp 中已存入存储的文件会被删除；可重复",
+    )
+    command.add_argument("--comfyui-dir", type=folder_of, action="append", default=[], metavar="URL=DIR", help=where)
+    add_prune_after(command)
+
+
+def folder(text: str) -> Path:
+    path = Path(text).absolute()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(say(f"there is no folder {text}", f"没有文件夹 {text}"))
+    return path
+
+
+def folder_of(text: str) -> tuple[str, Path]:
+    """A server and its folder."""
+    url, equals, path = text.partition("=")
+    if not equals or "://" not in url:
+        raise argparse.ArgumentTypeError(say(f"{text!r} is not URL=DIR", f"{text!r} 不是 URL=DIR 的形式"))
+    return url.rstrip("/"), folder(path)
+
+
+def worker_arguments(options: argparse.Namespace, url: str) -> list[str]:
+    """The options of ``serve`` that are those of the worker of a server."""
+    warm = [part for name in options.warm for part in ("--warm", name)]
+    folders = [
+        part for of, path in options.comfyui_dir if of == url.rstrip("/") for part in ("--comfyui-dir", str(path))
+    ]
+    return [*warm, *folders, "--prune-after", str(options.prune_after)]
 
 
 def limit(text: str) -> tuple[str, float]:

@@ -4,11 +4,19 @@ import argparse
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
-from comfybridge.cli.scheduling import add_keep, add_limit, limit_arguments
+from comfybridge.cli.scheduling import (
+    add_folders,
+    add_keep,
+    add_limit,
+    add_warm,
+    limit_arguments,
+    worker_arguments,
+)
 from comfybridge.cli.serving import add_address, log
 
 
@@ -24,6 +32,8 @@ def add(command: argparse.ArgumentParser) -> None:
     add_address(command)
     add_keep(command)
     add_limit(command)
+    add_warm(command)
+    add_folders(command)
     command.set_defaults(run=_serve)
 
 
@@ -47,6 +57,7 @@ def _serve(options: argparse.Namespace) -> int:
             stopping=stopping,
             common=["--keep", str(options.keep)],
             of_gateway=limit_arguments(options.limit),
+            of_worker=partial(worker_arguments, options),
         )
     except InUse:
         problem = say(f"another one serves from {folder} already.", f"已有另一个进程在使用 {folder}。")

@@ -3,7 +3,7 @@
 import argparse
 
 from comfybridge.cli.language import say
-from comfybridge.cli.scheduling import add_keep
+from comfybridge.cli.scheduling import add_folder, add_keep, add_warm
 from comfybridge.cli.serving import add_shared, log
 
 
@@ -11,6 +11,8 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--comfyui", required=True, metavar="URL", help=say("the server", "服务器地址"))
     add_shared(command)
     add_keep(command)
+    add_warm(command)
+    add_folder(command)
     command.set_defaults(run=_worker)
 
 
@@ -20,5 +22,13 @@ def _worker(options: argparse.Namespace) -> int:
     from comfybridge.service.worker.worker import Settings  # noqa: PLC0415
 
     log()
-    settings = Settings(comfyui=options.comfyui, database=options.database, store=options.store, keep_s=options.keep)
+    settings = Settings(
+        comfyui=options.comfyui,
+        database=options.database,
+        store=options.store,
+        keep_s=options.keep,
+        warm=tuple(options.warm),
+        folder=options.comfyui_dir,
+        prune_after_s=options.prune_after,
+    )
     return serving.worker(settings, with_parent=options.with_parent)

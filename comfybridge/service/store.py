@@ -7,7 +7,11 @@ import hashlib
 from pathlib import Path
 
 import obstore
+import obstore.exceptions
 from obstore.store import LocalStore, ObjectStore, from_url
+
+FAULTS = (OSError, obstore.exceptions.BaseError)
+"""The store is away, or does not let us in."""
 
 
 class Store:
@@ -28,6 +32,10 @@ class Store:
         """Raises FileNotFoundError when there is none."""
         return bytes(await (await obstore.get_async(self._objects, key)).bytes_async())
 
+    def under(self, folder: str) -> list[str]:
+        """The keys that begin so."""
+        return [found["path"] for several in obstore.list(self._objects, folder) for found in several]
+
     def delete(self, keys: list[str]) -> None:
         """Delete what is there of these."""
         for key in keys:
@@ -43,7 +51,7 @@ def open_store(address: str) -> Store:
         return Store(from_url(address))
     folder = Path(address)
     folder.mkdir(parents=True, exist_ok=True)
-    return Store(LocalStore(folder))
+    return Store(LocalStore(folder, automatic_cleanup=True))
 
 
 def digest(data: bytes) -> str:
@@ -57,4 +65,9 @@ def upload_key(digest: str) -> str:
 
 def output_key(prompt_id: str, fence: int, number: int) -> str:
     """Under the owner's fence: one that lost its lease can never overwrite what its successor stored."""
-    return f"outputs/{hashlib.sha256(prompt_id.encode()).hexdigest()[:32]}/{fence}-{number}"
+    return f"{output_folder(prompt_id)}{fence}-{number}"
+
+
+def output_folder(prompt_id: str) -> str:
+    """How the keys of all that a job stored begin."""
+    return f"outputs/{hashlib.sha256(prompt_id.encode()).hexdigest()[:32]}/"

@@ -38,6 +38,8 @@ CREATE TABLE garbage (
 );
 CREATE INDEX garbage_by_age ON garbage (since);
 
+CREATE INDEX files_unlimited ON files (created) WHERE expires IS NULL;
+
 -- Files in the folders of a server beside its worker, whose bytes the store has. ``since``: when a job last named it.
 CREATE TABLE leftovers (
     server text NOT NULL,

@@ -46,6 +46,8 @@ class Description:
         self.is_well = False
         self.remarks: dict[str, tuple[str, str]] = {}
         """What else is to be told of it, in English and Chinese, by what it is about."""
+        self.comebacks = 0
+        """How often the server answered after it did not, the first time included."""
         self.is_taken_in = False
         """Whether the fleet knows what this server has."""
 
@@ -67,6 +69,8 @@ class Description:
         english, chinese = illness or (" ".join(each for each, _ in remarks), "".join(each for _, each in remarks))
         health = "well" if illness is None else "sick"
         connection.execute(_HEALTH, (health, english, chinese, as_json(stats), self._url))
+        if not self.is_well:
+            self.comebacks += 1
         self.is_well = self.is_taken_in = True
 
     def judge(self, connection: Connection) -> None:

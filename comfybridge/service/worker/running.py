@@ -22,6 +22,7 @@ from comfybridge.service.claiming import Claimed
 from comfybridge.service.finishing import End, Kept
 from comfybridge.service.store import Store
 from comfybridge.service.worker.limiting import RunTime, too_long
+from comfybridge.service.worker.pruning import Pruning, Uploaded
 from comfybridge.template import Template
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,9 @@ class Run:
     job: Claimed
     client: Client
     store: Store
+    pruning: Pruning
+    noted: Callable[[Uploaded], None]
+    """Called with each file that was brought to the server, before others may delete it."""
     queued_again: Callable[[], None]
     """Called where the job goes back into the queue of its ComfyUI, to be run once more."""
 
@@ -90,7 +94,7 @@ class Run:
                 listener=Listener(None) if is_there else listener,
             )
             is_there = False
-            entry = _drained(jobs.entry_of(known, deadline))
+            entry = drained(jobs.entry_of(known, deadline))
             deadline.end()
             verdict = read_history(entry)
             try:
@@ -160,7 +164,10 @@ class Run:
             media = MediaType(found.mime if found is not None else "application/octet-stream", suffix)
             ref = InputRef(wanted["node_id"], wanted["input"])
             file = InputFile(data, media)
-            named[ref] = self.client.upload_image(file, deadline, subfolder=wanted["subfolder"])
+            with self.pruning.undisturbed:
+                named[ref] = self.client.upload_image(file, deadline, subfolder=wanted["subfolder"])
+                folder, _, name = named[ref].rpartition("/")
+                self.noted(Uploaded(folder, name, store.digest(data)))
         return fill(self.job.prompt, named) if named else self.job.prompt
 
     def _kept(self, known: Job, entry: Mapping[str, Any], deadline: Deadline) -> Iterator[Kept]:
@@ -192,7 +199,7 @@ class Run:
             logger.warning("prompt %s could not be cancelled: %s", self.job.prompt_id, exc)
 
 
-def _drained(waiting: Any) -> Mapping[str, Any]:
+def drained(waiting: Any) -> Mapping[str, Any]:
     """Run a generator to its end for what it returns."""
     while True:
         try:

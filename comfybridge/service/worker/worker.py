@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -23,20 +24,23 @@ from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, Failed, Unavailable
 from comfybridge.health import ASIDE_S
-from comfybridge.service import claiming, ends
+from comfybridge.service import claiming, ends, expiring
 from comfybridge.service.claiming import LEASE_S, MOST_ADOPTIONS, Claimed
 from comfybridge.service.database import ASKED, QUEUED, single, sync_pool
+from comfybridge.service.expiring import Expiry
 from comfybridge.service.finishing import End
-from comfybridge.service.store import open_store
+from comfybridge.service.store import FAULTS, open_store
 from comfybridge.service.supervised import DATABASE_FAULTS, Supervised
 from comfybridge.service.worker.describing import Description
 from comfybridge.service.worker.keeping import Leases, poisoned, sweep
 from comfybridge.service.worker.limiting import RunTime
 from comfybridge.service.worker.obeying import GRACE_S, Stopping
+from comfybridge.service.worker.pruning import AFTER_S, File, Pruning
 from comfybridge.service.worker.relay import Relay
 from comfybridge.service.worker.running import Back, Faulted, Run
 from comfybridge.service.worker.settling import FIRST_PAUSE_S, Settling
 from comfybridge.service.worker.standing import Standing
+from comfybridge.service.worker.warming import Warming
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +52,7 @@ _ASK_S = 10.0
 _AGAIN_S = 0.5
 _RUNNERS = 2
 _FRAMES_KEPT_S = 60.0
+_UPLOADS_EVERY = 10
 
 _MODE = "UPDATE servers SET heartbeat = now(), worker = %s WHERE url = %s RETURNING mode"
 
@@ -57,7 +62,10 @@ class Settings:
     """``limit_s`` bounds the run of a job that has no limit of its own; ``keep_s`` is how long results last.
 
     ``aside_s``: the first and the longest pause of a server that seems sick. ``grace_s``: how long an interrupt may
-    take. ``pause_s``: the first pause of a job that no other server takes after it was lost here.
+    take. ``pause_s``: the first pause of a job that no other server takes after it was lost here. ``warm``:
+    templates that are run when the server comes up. ``folder``: the
+    ComfyUI's own, where files are deleted ``prune_after_s`` after a job last named them. ``sweep_s``: how often is
+    looked for what has expired; its bytes go ``garbage_s`` after its rows.
     """
 
     comfyui: str
@@ -67,6 +75,11 @@ class Settings:
     keep_s: float = 7 * 86400.0
     aside_s: tuple[float, float] = ASIDE_S
     grace_s: float = GRACE_S
+    warm: tuple[str, ...] = ()
+    folder: Path | None = None
+    prune_after_s: float = AFTER_S
+    sweep_s: float = 60.0
+    garbage_s: float = expiring.GRACE_S
     pause_s: float = FIRST_PAUSE_S
 
 
@@ -83,6 +96,9 @@ class Worker:
         self._description = Description(self._client, self._url, self.name)
         self._standing = Standing(self._url, settings.aside_s)
         self._settling = Settling(self._url, self._standing, keep_s=settings.keep_s, pause_s=settings.pause_s)
+        self._pruning = Pruning(self._url, settings.folder, settings.prune_after_s)
+        self._expiry = Expiry(store=self._store, keep_s=settings.keep_s, grace_s=settings.garbage_s)
+        self._warming = Warming(self._client, self._url, settings.warm)
         self._told_to_stop = Stopping(self._client, settings.grace_s)
         self._came_second: set[str] = set()
         """The jobs that were taken to wait behind another one."""
@@ -104,6 +120,9 @@ class Worker:
         self._threads.start("keep", self._keep)
         self._threads.start("describe", self._describe)
         self._threads.start("publish", self._publish)
+        self._threads.start("clear", self._clear)
+        if self._warming.names:
+            self._threads.start("warm", self._warm)
         for number in range(_RUNNERS):
             self._threads.start(f"run-{number}", self._run_jobs)
         self._threads.stopping.wait()
@@ -202,7 +221,8 @@ class Worker:
             else:
                 again = partial(self._relay.queued_again, job.prompt_id)
                 with self._client.listen(job.prompt_id, deadline) as listener:
-                    run = Run(job, self._client, self._store, again)
+                    noted = partial(self._note, job)
+                    run = Run(job, self._client, self._store, self._pruning, noted, again)
                     ended = self._seen(job, run(listener, deadline, may_be_there=may_be_there))
             self._relay.leave(job.prompt_id)
             on_start()
@@ -213,6 +233,16 @@ class Worker:
             self._leases.drop(job)
             # Another one may be claimed now, as first.
             self._work.set()
+
+    def _note(self, job: Claimed, *files: File) -> None:
+        """Write down, for later, which files lie in the server's own folders; what is missed only stays there."""
+        if not self._pruning.is_on:
+            return
+        try:
+            with self._pool.connection() as connection:
+                self._pruning.note(connection, job.prompt_id, files)
+        except DATABASE_FAULTS as exc:
+            logger.warning("prompt %s: its files on %s stay there: %s", job.prompt_id, self._url, exc)
 
     def _seen(self, job: Claimed, ended: End | Back | Faulted) -> End | Back | Faulted:
         """What an end tells of the server; and one that we brought about ourselves is none."""
@@ -235,6 +265,9 @@ class Worker:
         while True:
             try:
                 with self._pool.connection() as connection:
+                    if not isinstance(ended, Back):
+                        files = ended.files if isinstance(ended, End) else ended.end.files
+                        self._pruning.note(connection, job.prompt_id, files)
                     is_ours = self._settling.write(connection, job, ended)
                 break
             except DATABASE_FAULTS as exc:
@@ -350,6 +383,38 @@ class Worker:
         with single(self._settings.database, self.name) as connection:
             while not self._threads.stopping.is_set():
                 self._relay.publish(connection)
+
+    def _warm(self) -> None:
+        """Whenever the server came up, run what it is to be warmed by, as soon as it has nothing better to do."""
+        with single(self._settings.database, self.name) as connection:
+            done = 0
+            while not self._threads.stopping.wait(_AGAIN_S):
+                comebacks = self._description.comebacks
+                is_ready = self._in_charge.is_set() and self._description.is_well and self._takes_jobs
+                if comebacks == done or not is_ready or len(self._leases) > 0:
+                    continue
+                if self._warming.is_in_the_way(connection):
+                    continue
+                self._description.remarks = {
+                    name: remark for name in self._warming.names if (remark := self._warming.warm(connection, name))
+                }
+                done = comebacks
+
+    def _clear(self) -> None:
+        """Delete what has expired anywhere, and what the store has of the server's own folders."""
+        with single(self._settings.database, self.name) as connection:
+            next_uploads = 0.0
+            while not self._threads.stopping.is_set():
+                is_due = time.monotonic() >= next_uploads
+                try:
+                    self._expiry.sweep(connection, uploads=is_due)
+                except FAULTS as exc:
+                    logger.warning("what has expired could not be deleted from the store: %s", exc)
+                if is_due:
+                    next_uploads = time.monotonic() + self._settings.sweep_s * _UPLOADS_EVERY
+                if self._in_charge.is_set():
+                    self._pruning.prune(connection)
+                self._threads.stopping.wait(self._settings.sweep_s)
 
 
 def _nothing() -> None:
