@@ -30,6 +30,15 @@ def over(postgres: str, tmp_path: Path, comfyui: Simulator) -> Iterator[Fleet]:
         yield found
 
 
+@pytest.fixture
+def still(postgres: str, tmp_path: Path, comfyui: Simulator) -> Iterator[Fleet]:
+    """A gateway that knows a server which nobody works for: what is queued stays so."""
+    with fleet(postgres, tmp_path, []) as found:
+        with worker(found.url, tmp_path, comfyui.url):
+            eventually(lambda: found.server.get("/object_info/SaveImage").json())
+        yield found
+
+
 def sweep(over: Fleet, kept: Store, **options: float) -> int:
     return Expiry(store=kept, keep_s=KEEP_S, **{"grace_s": 0.0, **options}).sweep(over.connection, uploads=True)
 
@@ -96,44 +105,41 @@ def test_picture_of_two_jobs_lasts_as_long_as_the_later(over: Fleet, tmp_path: P
     assert over.server.get("/view", params=image).status_code == 200
 
 
-def test_uploads_go_when_no_job_used_them_for_long(over: Fleet, tmp_path: Path) -> None:
+def test_uploads_go_when_no_job_used_them_for_long(still: Fleet, tmp_path: Path) -> None:
     kept = open_store(str(tmp_path))
     for number in range(3):
-        over.server.upload(f"{number}.png", PICTURE + bytes([number]))
+        still.server.upload(f"{number}.png", PICTURE + bytes([number]))
     keys = [store.upload_key(store.digest(PICTURE + bytes([number]))) for number in range(3)]
-    over.server.post("/queue", json={"clear": True})
-    over.rows("UPDATE servers SET mode = 'paused' RETURNING url")
-    used = over.submit(loading("0.png"))
-    over.rows("UPDATE files SET created = now() - interval '2 h' WHERE filename < '2' RETURNING key")
+    used = still.submit(loading("0.png"))
+    still.rows("UPDATE files SET created = now() - interval '2 h' WHERE filename < '2' RETURNING key")
 
-    assert sweep(over, kept) == 1
+    assert sweep(still, kept) == 1
 
     assert set(kept.under("uploads/")) == {keys[0], keys[2]}
-    assert over.rows("SELECT filename FROM files ORDER BY 1") == [("0.png",), ("2.png",)]
+    assert still.rows("SELECT filename FROM files ORDER BY 1") == [("0.png",), ("2.png",)]
     # Its last use was that job; when that has expired it goes as well.
-    over.server.post("/queue", json={"delete": [used]})
-    expire(over, used)
-    assert sweep(over, kept) == 2
+    still.server.post("/queue", json={"delete": [used]})
+    expire(still, used)
+    assert sweep(still, kept) == 2
     assert kept.under("uploads/") == [keys[2]]
     # Put there again it is there again.
-    over.server.upload("0.png", PICTURE + bytes([0]))
-    sweep(over, kept)
-    assert over.server.get("/view", params={"filename": "0.png", "type": "input"}).content == PICTURE + bytes([0])
+    still.server.upload("0.png", PICTURE + bytes([0]))
+    sweep(still, kept)
+    assert still.server.get("/view", params={"filename": "0.png", "type": "input"}).content == PICTURE + bytes([0])
 
 
-def test_input_of_an_open_job_stays(over: Fleet, tmp_path: Path) -> None:
+def test_input_of_an_open_job_stays(still: Fleet, tmp_path: Path) -> None:
     kept = open_store(str(tmp_path))
-    over.server.upload("a.png", PICTURE)
-    over.rows("UPDATE servers SET mode = 'paused' RETURNING url")
-    over.submit(loading("a.png"))
-    over.connection.execute("DELETE FROM files")
+    still.server.upload("a.png", PICTURE)
+    still.submit(loading("a.png"))
+    still.connection.execute("DELETE FROM files")
     key = store.upload_key(store.digest(PICTURE))
-    over.connection.execute("INSERT INTO garbage (key) VALUES (%s)", (key,))
+    still.connection.execute("INSERT INTO garbage (key) VALUES (%s)", (key,))
 
-    sweep(over, kept)
+    sweep(still, kept)
 
     assert kept.get(key) == PICTURE
-    assert over.rows("SELECT key FROM garbage") == [(key,)]
+    assert still.rows("SELECT key FROM garbage") == [(key,)]
 
 
 def test_upload_that_was_never_written_down_goes(over: Fleet, tmp_path: Path) -> None:
