@@ -163,6 +163,10 @@ SELECT EXISTS (
 )
 """
 
+_TIMED_OUT = """
+SELECT prompt_id FROM jobs WHERE server = %s AND outcome = 'timed_out' AND ended > now() - interval '1 hour'
+"""
+
 # Where the servers that a job was left to have all gone, those that it avoided are better than none.
 _UNAVOID = """
 UPDATE jobs SET avoid = '{}' WHERE state = 'queued' AND avoid <> '{}'
@@ -279,6 +283,11 @@ def has_others(connection: Connection, prompt_id: str, server: str, *, patient: 
     }
     row = connection.execute(_OTHERS, values).fetchone()
     return row is not None and bool(row[0])
+
+
+def timed_out(connection: Connection, server: str) -> list[str]:
+    """The jobs that were stopped there of late: perhaps their ComfyUI has not heard of it."""
+    return [prompt_id for (prompt_id,) in connection.execute(_TIMED_OUT, (server,))]
 
 
 def unavoid(connection: Connection) -> int:

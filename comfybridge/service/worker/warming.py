@@ -20,6 +20,7 @@ from comfybridge.library import Named
 from comfybridge.messages import Succeeded, read_history
 from comfybridge.service import catalogue
 from comfybridge.service.database import as_json
+from comfybridge.service.worker.describing import Description
 from comfybridge.service.worker.running import drained
 from comfybridge.workflow import Definitions, Prompt, output_nodes
 
@@ -47,14 +48,18 @@ class Warming:
     def __init__(self, client: Client, server: str, names: Sequence[str]) -> None:
         self._client = client
         self._server = server
+        self._done = 0
         self.names = names
 
-    def is_in_the_way(self, connection: Connection) -> bool:
-        """Whether jobs wait that this server could run."""
-        row = connection.execute(_IS_WANTED, (self._server,)).fetchone()
-        return row is None or bool(row[0])
+    def see_to(self, connection: Connection, description: Description) -> None:
+        """Whenever the server came up, run what it is to be warmed by, as soon as no job waits that it can run."""
+        comebacks = description.comebacks
+        if comebacks == self._done or connection.execute(_IS_WANTED, (self._server,)).fetchone() != (False,):
+            return
+        description.remarks = {name: remark for name in self.names if (remark := self._warm(connection, name))}
+        self._done = comebacks
 
-    def warm(self, connection: Connection, name: str) -> tuple[str, str] | None:
+    def _warm(self, connection: Connection, name: str) -> tuple[str, str] | None:
         """Run a template; why that did not succeed, in English and Chinese."""
         logger.info("%s is warmed by %s", self._server, name)
         try:

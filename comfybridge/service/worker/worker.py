@@ -29,8 +29,9 @@ from comfybridge.service.claiming import LEASE_S, MOST_ADOPTIONS, Claimed
 from comfybridge.service.database import ASKED, QUEUED, single, sync_pool
 from comfybridge.service.expiring import Expiry
 from comfybridge.service.finishing import End
-from comfybridge.service.store import FAULTS, open_store
+from comfybridge.service.store import open_store
 from comfybridge.service.supervised import DATABASE_FAULTS, Supervised
+from comfybridge.service.worker.clearing import Clearing
 from comfybridge.service.worker.describing import Description
 from comfybridge.service.worker.keeping import Leases, poisoned, sweep
 from comfybridge.service.worker.limiting import RunTime
@@ -52,7 +53,6 @@ _ASK_S = 10.0
 _AGAIN_S = 0.5
 _RUNNERS = 2
 _FRAMES_KEPT_S = 60.0
-_UPLOADS_EVERY = 10
 
 _MODE = "UPDATE servers SET heartbeat = now(), worker = %s WHERE url = %s RETURNING mode"
 
@@ -97,7 +97,8 @@ class Worker:
         self._standing = Standing(self._url, settings.aside_s)
         self._settling = Settling(self._url, self._standing, keep_s=settings.keep_s, pause_s=settings.pause_s)
         self._pruning = Pruning(self._url, settings.folder, settings.prune_after_s)
-        self._expiry = Expiry(store=self._store, keep_s=settings.keep_s, grace_s=settings.garbage_s)
+        expiry = Expiry(store=self._store, keep_s=settings.keep_s, grace_s=settings.garbage_s)
+        self._clearing = Clearing(expiry, self._pruning, every_s=settings.sweep_s)
         self._warming = Warming(self._client, self._url, settings.warm)
         self._told_to_stop = Stopping(self._client, settings.grace_s)
         self._came_second: set[str] = set()
@@ -152,6 +153,8 @@ class Worker:
                 self._threads.stopping.wait(_STANDBY_S)
             self._description.register(connection)
             self._standing.load(connection)
+            for prompt_id in claiming.timed_out(connection, self._url):
+                self._told_to_stop.add(prompt_id)
             for job in claiming.adopt(connection, self._url, self.name):
                 logger.info("prompt %s adopted", job.prompt_id)
                 self._leases.take(job)
@@ -385,35 +388,20 @@ class Worker:
                 self._relay.publish(connection)
 
     def _warm(self) -> None:
-        """Whenever the server came up, run what it is to be warmed by, as soon as it has nothing better to do."""
         with single(self._settings.database, self.name) as connection:
-            done = 0
             while not self._threads.stopping.wait(_AGAIN_S):
-                comebacks = self._description.comebacks
-                is_ready = self._in_charge.is_set() and self._description.is_well and self._takes_jobs
-                if comebacks == done or not is_ready or len(self._leases) > 0:
-                    continue
-                if self._warming.is_in_the_way(connection):
-                    continue
-                self._description.remarks = {
-                    name: remark for name in self._warming.names if (remark := self._warming.warm(connection, name))
-                }
-                done = comebacks
+                if (
+                    self._in_charge.is_set()
+                    and self._takes_jobs
+                    and self._description.is_well
+                    and not len(self._leases)
+                ):
+                    self._warming.see_to(connection, self._description)
 
     def _clear(self) -> None:
-        """Delete what has expired anywhere, and what the store has of the server's own folders."""
         with single(self._settings.database, self.name) as connection:
-            next_uploads = 0.0
             while not self._threads.stopping.is_set():
-                is_due = time.monotonic() >= next_uploads
-                try:
-                    self._expiry.sweep(connection, uploads=is_due)
-                except FAULTS as exc:
-                    logger.warning("what has expired could not be deleted from the store: %s", exc)
-                if is_due:
-                    next_uploads = time.monotonic() + self._settings.sweep_s * _UPLOADS_EVERY
-                if self._in_charge.is_set():
-                    self._pruning.prune(connection)
+                self._clearing.clear(connection, own_folders=self._in_charge.is_set())
                 self._threads.stopping.wait(self._settings.sweep_s)
 
 
