@@ -2,7 +2,7 @@
 
 import argparse
 
-from comfybridge.cli.serving import add_address, add_shared, log
+from comfybridge.cli.serving import add_address, add_shared, log, told_if_unusable
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -16,11 +16,12 @@ def _gateway(options: argparse.Namespace) -> int:
     from comfybridge.service import serving  # noqa: PLC0415
 
     log()
-    return serving.gateway(
-        host=options.host,
-        port=options.port,
-        database=options.database,
-        store=options.store,
-        keep_s=options.keep,
-        with_parent=options.with_parent,
-    )
+    with told_if_unusable("gateway"):
+        return serving.gateway(
+            host=options.host,
+            port=options.port,
+            database=options.database,
+            store=options.store,
+            keep_s=options.keep,
+            with_parent=options.with_parent,
+        )

@@ -12,8 +12,8 @@ from comfybridge.cli.serving import add_address, log
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    server = say("a server; may be repeated", "一台服务器，可重复")
-    command.add_argument("--comfyui", action="append", required=True, metavar="URL", help=server)
+    server = say("a server; may be repeated; more come by `comfybridge servers add`", "一台服务器，可重复；也可用 `comfybridge servers add` 加入")
+    command.add_argument("--comfyui", action="append", default=[], metavar="URL", help=server)
     data = say("database, pictures and uploads", "数据库、图片和上传文件")
     command.add_argument("--data", type=Path, required=True, metavar="DIR", help=data)
     elsewhere = say(
@@ -27,6 +27,8 @@ def add(command: argparse.ArgumentParser) -> None:
 def _serve(options: argparse.Namespace) -> int:
     # Here, since only this command needs what the service stands on.
     from comfybridge.service.serve import InUse, serve  # noqa: PLC0415
+    from comfybridge.service.servers import NotAnAddress  # noqa: PLC0415
+    from comfybridge.service.store import Unusable  # noqa: PLC0415
 
     log()
     stopping = threading.Event()
@@ -36,6 +38,9 @@ def _serve(options: argparse.Namespace) -> int:
     store = options.store or str(folder / "store")
     try:
         serve(folder, options.comfyui, host=options.host, port=options.port, store=store, stopping=stopping)
+    except (Unusable, NotAnAddress) as mistake:
+        sys.stderr.write(f"comfybridge serve: {say(str(mistake), mistake.zh)}\n")
+        return exits.PROBLEMS
     except InUse:
         problem = say(f"another one serves from {folder} already.", f"已有另一个进程在使用 {folder}。")
         sys.stderr.write(f"comfybridge serve: {problem}\n")

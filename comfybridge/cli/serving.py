@@ -2,8 +2,12 @@
 
 import argparse
 import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from comfybridge.addresses import is_loopback
+from comfybridge.cli import exits
 from comfybridge.cli.language import say
 
 _KEEP_S = 7 * 86400.0
@@ -48,6 +52,19 @@ def seconds(text: str) -> float:
         mistake = say(f"{text!r} is no time such as 7d, 12h or 30m", f"{text!r} 不是 7d、12h、30m 这样的时间")
         raise argparse.ArgumentTypeError(mistake) from None
     return number * (unit or 1)
+
+
+@contextmanager
+def told_if_unusable(command: str) -> Iterator[None]:
+    """End the program with a sentence where the store cannot be used."""
+    # Here, since most commands need nothing of what the service stands on.
+    from comfybridge.service.store import Unusable  # noqa: PLC0415
+
+    try:
+        yield
+    except Unusable as mistake:
+        sys.stderr.write(f"comfybridge {command}: {say(str(mistake), mistake.zh)}\n")
+        sys.exit(exits.PROBLEMS)
 
 
 def log() -> None:

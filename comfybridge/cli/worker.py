@@ -3,7 +3,7 @@
 import argparse
 
 from comfybridge.cli.language import say
-from comfybridge.cli.serving import add_shared, log
+from comfybridge.cli.serving import add_shared, log, told_if_unusable
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -19,4 +19,5 @@ def _worker(options: argparse.Namespace) -> int:
 
     log()
     settings = Settings(comfyui=options.comfyui, database=options.database, store=options.store, keep_s=options.keep)
-    return serving.worker(settings, with_parent=options.with_parent)
+    with told_if_unusable("worker"):
+        return serving.worker(settings, with_parent=options.with_parent)

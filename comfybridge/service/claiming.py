@@ -30,12 +30,12 @@ _LEAVE_S = 2.0
 # the first owner with a job that this server can run, that job. Both lists are streamed: nothing but the one job is
 # locked, and a locked one is passed over.
 _CLAIM = """
-WITH mine AS (SELECT loaded FROM servers WHERE url = %(server)s),
+WITH mine AS (SELECT loaded FROM servers WHERE url = %(server)s AND mode = 'active'),
 chosen AS (
     SELECT head.prompt_id
     FROM (
         SELECT ranks.priority
-        FROM (VALUES (0), (1), (2)) AS ranks (priority)
+        FROM mine CROSS JOIN (VALUES (0), (1), (2)) AS ranks (priority)
         CROSS JOIN LATERAL (
             SELECT created FROM jobs
             WHERE state = 'queued' AND priority = ranks.priority AND not_before <= now()

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from comfybridge.service.gateway.app import build
 from comfybridge.service.migrating import migrate
+from comfybridge.service.store import open_store
 from comfybridge.service.worker.worker import Settings, Worker
 
 logger = logging.getLogger(__name__)
@@ -18,7 +19,12 @@ _GRACE_S = 2.0
 
 
 def gateway(*, host: str, port: int, database: str, store: str, keep_s: float, with_parent: bool = False) -> int:
-    """Serve until a signal comes."""
+    """Serve until a signal comes.
+
+    Raises:
+        Unusable: the store cannot be used.
+    """
+    open_store(store).check()
     migrate(database)
     app = build(database, store, keep_s=keep_s)
     if with_parent:
@@ -28,7 +34,12 @@ def gateway(*, host: str, port: int, database: str, store: str, keep_s: float, w
 
 
 def worker(settings: Settings, *, with_parent: bool = False) -> int:
-    """Work until a signal comes; the exit status."""
+    """Work until a signal comes; the exit status.
+
+    Raises:
+        Unusable: the store cannot be used.
+    """
+    open_store(settings.store).check()
     migrate(settings.database)
     working = Worker(settings)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -10,13 +10,13 @@ from aiohttp import web
 from comfybridge import addresses
 from comfybridge.service.database import async_pool
 from comfybridge.service.fleet import Fleet
-from comfybridge.service.gateway import info, prompts, upload, userdata, view
+from comfybridge.service.gateway import info, operating, prompts, upload, userdata, view
 from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.hub import FEATURES, Hub
 from comfybridge.service.gateway.notices import Notices
 from comfybridge.service.gateway.state import STATE, State
-from comfybridge.service.store import open_store
+from comfybridge.service.store import StoreAway, open_store
 from comfybridge.service.supervised import DATABASE_FAULTS
 
 logger = logging.getLogger(__name__)
@@ -50,6 +50,8 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/userdata/{file}", userdata.read_only),
     ("DELETE", "/userdata/{file}", userdata.read_only),
     ("POST", "/userdata/{file}/move/{dest}", userdata.read_only),
+    ("GET", "/comfybridge/servers", operating.get_servers),
+    ("POST", "/comfybridge/servers", operating.post_servers),
 )
 
 _CONNECTIONS = 10
@@ -111,6 +113,9 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
     except DATABASE_FAULTS as exc:
         logger.warning("%s %s: the database is away: %s", request.method, request.path, exc)
         return web.Response(status=503, text="The database is away.", headers={"Retry-After": "2"})
+    except StoreAway as exc:
+        logger.warning("%s %s: the store is away: %s", request.method, request.path, exc)
+        return web.Response(status=503, text="The store is away.", headers={"Retry-After": "2"})
 
 
 async def _socket(request: web.Request) -> web.StreamResponse:

@@ -21,11 +21,11 @@ import psycopg
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, Failed
-from comfybridge.service import claiming, ends
+from comfybridge.service import claiming, ends, servers
 from comfybridge.service.claiming import LEASE_S, MOST_ATTEMPTS, Claimed
 from comfybridge.service.database import ASKED, QUEUED, single, sync_pool
 from comfybridge.service.finishing import End, finish
-from comfybridge.service.store import open_store
+from comfybridge.service.store import StoreAway, open_store
 from comfybridge.service.supervised import DATABASE_FAULTS, Supervised
 from comfybridge.service.worker.describing import Description
 from comfybridge.service.worker.keeping import Leases, poisoned, sweep
@@ -81,6 +81,9 @@ class Worker:
         self._upkeep = threading.Event()
         self._in_charge = threading.Event()
         self._takes_jobs = False
+        self._is_removed = False
+        self.has_left = False
+        """Whether it ended since its server was removed."""
 
     def run(self) -> int:
         """Work until ``stop``; the exit status."""
@@ -163,8 +166,10 @@ class Worker:
         try:
             if job.is_running:
                 self._relay.started(job.prompt_id)
-            with self._client.listen(job.prompt_id, deadline) as listener:
-                ended = Run(job, self._client, self._store)(listener, deadline, may_be_there=may_be_there)
+            while (ended := self._ended(job, deadline, may_be_there=may_be_there)) is None:
+                may_be_there = True
+                if self._threads.stopping.wait(_AGAIN_S):
+                    return
             self._relay.leave(job.prompt_id)
             on_start()
             self._settle(job, ended)
@@ -173,6 +178,15 @@ class Worker:
             self._leases.drop(job)
             # Another one may be claimed now, as first.
             self._work.set()
+
+    def _ended(self, job: Claimed, deadline: Deadline, *, may_be_there: bool) -> End | Back | None:
+        """Run the job; ``None`` where the store was away, so that it has to be looked for once more."""
+        try:
+            with self._client.listen(job.prompt_id, deadline) as listener:
+                return Run(job, self._client, self._store)(listener, deadline, may_be_there=may_be_there)
+        except StoreAway as exc:
+            logger.warning("prompt %s: the store is away: %s", job.prompt_id, exc)
+            return None
 
     def _settle(self, job: Claimed, ended: End | Back) -> None:
         """Write the end, or give the job back, as soon as the database is there; our lease may be over by then."""
@@ -243,6 +257,10 @@ class Worker:
                 if self._in_charge.is_set():
                     row = connection.execute(_MODE, (self.name, self._url)).fetchone()
                     takes_jobs = row is not None and row[0] == "active"
+                    if row is not None and row[0] == "removed":
+                        self._end_if_removed()
+                    else:
+                        self._is_removed = False
                     if takes_jobs and not self._takes_jobs:
                         self._work.set()
                     self._takes_jobs = takes_jobs
@@ -254,7 +272,16 @@ class Worker:
                 connection.execute(
                     "DELETE FROM frames WHERE created < now() - make_interval(secs => %s)", (_FRAMES_KEPT_S,)
                 )
-                self._upkeep.wait(_RENEW_EVERY_S)
+                self._upkeep.wait(_AGAIN_S if self._is_removed else _RENEW_EVERY_S)
+
+    def _end_if_removed(self) -> None:
+        """End when the removed server is empty, which is certain at the second look: a claim may have been under way."""
+        if not self._is_removed:
+            self._is_removed, self._takes_jobs = True, False
+        elif not self._leases:
+            logger.info("%s", servers.said_at_removal(self._url)[0])
+            self.has_left = True
+            self._threads.stop()
 
     def _stop(self, job: Claimed) -> None:
         try:
