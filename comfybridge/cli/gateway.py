@@ -2,26 +2,28 @@
 
 import argparse
 
-from comfybridge.cli.serving import add_address, add_shared, log, told_if_unusable
+from comfybridge.cli.serving import add_address, add_public, add_shared, log, told_if_unusable
 
 
 def add(command: argparse.ArgumentParser) -> None:
     add_address(command)
+    add_public(command)
     add_shared(command)
-    command.set_defaults(run=_gateway)
+    command.set_defaults(run=told_if_unusable("gateway", _gateway))
 
 
 def _gateway(options: argparse.Namespace) -> int:
     # Here, since only this command needs what a gateway stands on.
     from comfybridge.service import serving  # noqa: PLC0415
+    from comfybridge.service.gateway.state import Options  # noqa: PLC0415
 
     log()
-    with told_if_unusable("gateway"):
-        return serving.gateway(
-            host=options.host,
-            port=options.port,
-            database=options.database,
-            store=options.store,
-            keep_s=options.keep,
-            with_parent=options.with_parent,
-        )
+    return serving.gateway(
+        host=options.host,
+        port=options.port,
+        database=options.database,
+        store=options.store,
+        keep_s=options.keep,
+        options=Options(public_url=options.public_url or "", link_s=options.links),
+        with_parent=options.with_parent,
+    )

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
-from comfybridge.cli.serving import add_address, log
+from comfybridge.cli.serving import add_address, add_public, log, public_arguments, told_if_unusable
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    server = say("a server; may be repeated; more come by `comfybridge servers add`", "一台服务器，可重复；也可用 `comfybridge servers add` 加入")
+    server = say(
+        "a server; may be repeated, and more come by `comfybridge servers add`",
+        "一台服务器，可重复；也可用 `comfybridge servers add` 加入",
+    )
     command.add_argument("--comfyui", action="append", default=[], metavar="URL", help=server)
     data = say("database, pictures and uploads", "数据库、图片和上传文件")
     command.add_argument("--data", type=Path, required=True, metavar="DIR", help=data)
@@ -21,14 +24,13 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--store", metavar="URL", help=elsewhere)
     add_address(command)
-    command.set_defaults(run=_serve)
+    add_public(command)
+    command.set_defaults(run=told_if_unusable("serve", _serve))
 
 
 def _serve(options: argparse.Namespace) -> int:
     # Here, since only this command needs what the service stands on.
     from comfybridge.service.serve import InUse, serve  # noqa: PLC0415
-    from comfybridge.service.servers import NotAnAddress  # noqa: PLC0415
-    from comfybridge.service.store import Unusable  # noqa: PLC0415
 
     log()
     stopping = threading.Event()
@@ -37,10 +39,15 @@ def _serve(options: argparse.Namespace) -> int:
     folder = options.data.absolute()
     store = options.store or str(folder / "store")
     try:
-        serve(folder, options.comfyui, host=options.host, port=options.port, store=store, stopping=stopping)
-    except (Unusable, NotAnAddress) as mistake:
-        sys.stderr.write(f"comfybridge serve: {say(str(mistake), mistake.zh)}\n")
-        return exits.PROBLEMS
+        serve(
+            folder,
+            options.comfyui,
+            host=options.host,
+            port=options.port,
+            store=store,
+            stopping=stopping,
+            of_gateway=public_arguments(options),
+        )
     except InUse:
         problem = say(f"another one serves from {folder} already.", f"已有另一个进程在使用 {folder}。")
         sys.stderr.write(f"comfybridge serve: {problem}\n")

@@ -9,7 +9,7 @@ from comfybridge.cli.serving import add_shared, log, told_if_unusable
 def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--comfyui", required=True, metavar="URL", help=say("the server", "服务器地址"))
     add_shared(command)
-    command.set_defaults(run=_worker)
+    command.set_defaults(run=told_if_unusable("worker", _worker))
 
 
 def _worker(options: argparse.Namespace) -> int:
@@ -19,5 +19,4 @@ def _worker(options: argparse.Namespace) -> int:
 
     log()
     settings = Settings(comfyui=options.comfyui, database=options.database, store=options.store, keep_s=options.keep)
-    with told_if_unusable("worker"):
-        return serving.worker(settings, with_parent=options.with_parent)
+    return serving.worker(settings, with_parent=options.with_parent)

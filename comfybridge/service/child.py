@@ -1,10 +1,11 @@
 """A process of ours beside us, started again when it dies."""
 
 import logging
+import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 logger = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ class Child:
 
     name: str
     arguments: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
     started: float = 0.0
     pause_s: float = _FIRST_PAUSE_S
@@ -44,7 +46,8 @@ class Child:
             self.not_before, self.process = now + self.pause_s, None
         if now >= self.not_before:
             command = [sys.executable, "-c", _MAIN, *self.arguments]
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603  (our own program)
+            environment = {**os.environ, **self.environment}
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)  # noqa: S603  (our own)
             self.started = now
 
     def end(self) -> None:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from comfybridge.service import servers
+from comfybridge.service import DATABASE_VARIABLE, servers
 from comfybridge.service.child import Child
 from comfybridge.service.migrating import migrate
 from comfybridge.service.postgres import Postgres
@@ -45,9 +45,18 @@ def sole_use(folder: Path) -> Iterator[None]:
 
 
 def serve(
-    folder: Path, comfyuis: Sequence[str], *, host: str, port: int, store: str, stopping: threading.Event
+    folder: Path,
+    comfyuis: Sequence[str],
+    *,
+    host: str,
+    port: int,
+    store: str,
+    stopping: threading.Event,
+    of_gateway: Sequence[str] = (),
 ) -> None:
     """Run database, gateway and a worker for each server until ``stopping`` is set.
+
+    ``of_gateway`` are further options of the gateway, as they are typed.
 
     Raises:
         InUse: another process serves from this folder.
@@ -59,9 +68,12 @@ def serve(
         open_store(store).check()
         with Postgres(folder) as postgres:
             migrate(postgres.url)
-            common = ["--database", postgres.url, "--store", store, "--with-parent"]
-            workers = Workers(postgres.url, given, common)
-            gateway = Child("gateway", ["gateway", "--host", host, "--port", str(port), *common])
+            # Not as an argument, which everybody on the machine may read: it can hold a password.
+            database = {DATABASE_VARIABLE: postgres.url}
+            common = ["--store", store, "--with-parent"]
+            workers = Workers(database, given, common)
+            address = ["--host", host, "--port", str(port)]
+            gateway = Child("gateway", ["gateway", *address, *of_gateway, *common], database)
             try:
                 while not stopping.is_set():
                     postgres.ensure()

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from comfybridge.service.claiming import LEASE_S
 
 SERVE = "comfybridge-serve"
-"""The application name of the connection of a ``serve``: who sees it knows that workers are started for added servers."""
+"""The application name of a ``serve`` in the database: while it is there, added servers get their workers."""
 
 MODES = {"resume": "active", "pause": "paused", "drain": "draining", "remove": "removed"}
 ACTIONS = ("add", *MODES)
@@ -59,7 +59,7 @@ SELECT changed.mode, (SELECT mode FROM before), pg_notify(%(channel)s, %(notice)
                 AND servers.mode IN ('active', 'paused') AND offers.server <> ALL (avoid)))
 FROM changed
 """
-"""The new mode, the one before, nothing, whether a ``serve`` runs, and how many waiting jobs no other server can run."""
+"""The new mode, the one before, nothing, whether a ``serve`` runs, and how many waiting jobs nobody else can run."""
 
 
 class NotAnAddress(ValueError):
@@ -109,8 +109,8 @@ _SAID = {
 }
 _SERVED = ("Its worker is started.", "正在启动其工作进程。")
 _UNSERVED = (
-    "Nobody starts its worker here: run `comfybridge worker --comfyui {url} --database … --store …` where it is reached.",
-    "这里没有程序启动它的工作进程：请在能访问它的机器上运行 `comfybridge worker --comfyui {url} --database … --store …`。",
+    "Nobody starts its worker here: run `comfybridge worker --comfyui {url} --database … --store …`, best beside it.",
+    "没有程序会启动它的工作进程：请运行 `comfybridge worker --comfyui {url} --database … --store …`，最好与它同机。",
 )
 
 

@@ -2,11 +2,11 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-import psycopg
+from psycopg import Connection
 
-from comfybridge.service import servers
+from comfybridge.service import DATABASE_VARIABLE, servers
 from comfybridge.service.child import Child
 from comfybridge.service.database import single
 from comfybridge.service.supervised import DATABASE_FAULTS
@@ -27,11 +27,11 @@ FROM servers
 class Workers:
     """``children`` by the servers' addresses; to be asked to ``look`` often."""
 
-    def __init__(self, database: str, given: Sequence[str], options: Sequence[str]) -> None:
-        self._database = database
+    def __init__(self, environment: Mapping[str, str], given: Sequence[str], options: Sequence[str]) -> None:
+        self._environment = environment
         self._given = given
         self._options = options
-        self._connection: psycopg.Connection | None = None
+        self._connection: Connection | None = None
         self._read_next = 0.0
         self._is_new = True
         self.children: dict[str, Child] = {}
@@ -56,7 +56,7 @@ class Workers:
         for url in dict.fromkeys([*self._given, *added]):
             if url not in self.children and (url not in removed or url in busy):
                 arguments = ["worker", "--comfyui", url, *self._options]
-                self.children[url] = Child(f"worker of {servers.shown(url)}", arguments)
+                self.children[url] = Child(f"worker of {servers.shown(url)}", arguments, self._environment)
         for url in removed.intersection(self.children):
             if self.children[url].has_ended_well:
                 del self.children[url]
@@ -68,7 +68,7 @@ class Workers:
 
     def _modes(self) -> dict[str, tuple[str, bool, bool]]:
         if self._connection is None:
-            self._connection = single(self._database, servers.SERVE)
+            self._connection = single(self._environment[DATABASE_VARIABLE], servers.SERVE)
         if self._is_new:
             for (url,) in self._connection.execute(_FORGET, (list(self._given),)).fetchall():
                 logger.info("%s is no longer on the command line", servers.shown(url))
