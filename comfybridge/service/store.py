@@ -9,12 +9,16 @@ import os
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
-from obstore.store import ClientConfig, LocalStore, ObjectStore, RetryConfig, from_url
+from obstore.store import LocalStore, ObjectStore, from_url
 
-_RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=10)}
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
+_RETRY: "RetryConfig" = {"max_retries": 4, "retry_timeout": timedelta(seconds=10)}
 """Whoever needs a store that is away for longer waits for it."""
 _CONNECT, _WHOLE = timedelta(seconds=5), timedelta(seconds=60)
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")

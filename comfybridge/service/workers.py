@@ -3,13 +3,15 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-
-from psycopg import Connection
+from typing import TYPE_CHECKING
 
 from comfybridge.service import DATABASE_VARIABLE, servers
 from comfybridge.service.child import Child
 from comfybridge.service.database import single
 from comfybridge.service.supervised import DATABASE_FAULTS
+
+if TYPE_CHECKING:
+    from psycopg import Connection
 
 logger = logging.getLogger(__name__)
 

@@ -275,7 +275,7 @@ class Worker:
                 self._upkeep.wait(_AGAIN_S if self._is_removed else _RENEW_EVERY_S)
 
     def _end_if_removed(self) -> None:
-        """End when the removed server is empty; only at the second look, since a claim may be under way at the first."""
+        """End when the removed server is empty, at the second look: a claim may have been under way at the first."""
         if not self._is_removed:
             self._is_removed, self._takes_jobs = True, False
         elif not self._leases:
