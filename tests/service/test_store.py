@@ -47,21 +47,21 @@ def test_keeps_bytes_by_key(endpoint: str) -> None:
 def test_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "store" / "probe").mkdir(parents=True)
 
-    with pytest.raises(Unusable, match="cannot be reached|may not write"):
+    with pytest.raises(Unusable, match=r"cannot be reached|may not write"):
         open_store(str(tmp_path / "store")).check()
 
 
+@pytest.mark.usefixtures("endpoint")
 @pytest.mark.parametrize("command", [["gateway"], ["worker", "--comfyui", "http://127.0.0.1:8188"]])
-def test_missing_bucket_ends_the_start(endpoint: str, command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_bucket_ends_the_start(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     status = main([*command, "--database", "postgresql://nowhere", "--store", "s3://missing/fleet"])
 
     assert status == 1
     assert "s3://missing/fleet does not exist: make the bucket first" in capsys.readouterr().err
 
 
-def test_serve_ends_before_it_has_started_anything(
-    endpoint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.usefixtures("endpoint")
+def test_serve_ends_before_it_has_started_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["serve", "--data", str(tmp_path / "data"), "--store", "s3://missing"]) == 1
 
     assert "make the bucket first" in capsys.readouterr().err
@@ -79,7 +79,8 @@ def test_wrong_credentials_are_told_and_nothing_secret_with_them(endpoint: str) 
     assert "凭证" in refused.value.zh
 
 
-def test_nobody_there_is_told(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("endpoint")
+def test_nobody_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{own_port()}")
     store = open_store("s3://pictures/fleet")
 
