@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -23,7 +24,7 @@ from tests.faults.ports import own_port
 from tests.service.running import MAIN
 
 ROOT = Path(__file__).parents[2]
-_LOOK_EVERY_S = 0.05
+_LOOK_EVERY_S, _POSTGRES_EVERY_S = 0.05, 0.3
 BUCKET = "pictures"
 
 
@@ -134,7 +135,7 @@ class Fleet:
     def wait_until_ready(self) -> None:
         """Every gateway answers, and every server is taken in."""
         for url in self.gateways:
-            _answers(lambda url=url: bool(requests.get(f"{url}/object_info/SaveImage", timeout=5).json()))
+            _answers(partial(_knows_nodes, url))
 
         def are_well() -> bool:
             with suppress(psycopg.OperationalError), self.connect() as connection:
@@ -164,8 +165,12 @@ class Fleet:
 
     def _keep_postgres(self) -> None:
         # On a thread of its own: the start of a killed one takes a while.
-        while not self._stopping.wait(_LOOK_EVERY_S):
+        while not self._stopping.wait(_POSTGRES_EVERY_S):
             self._postgres.ensure()
+
+
+def _knows_nodes(url: str) -> bool:
+    return bool(requests.get(f"{url}/object_info/SaveImage", timeout=5).json())
 
 
 def _answers(look: Callable[[], bool]) -> None:

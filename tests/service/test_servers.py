@@ -102,15 +102,13 @@ def test_paused_server_counts_and_waits_and_a_draining_one_does_not_count(tables
 def test_what_cannot_be_done_is_told(tables: str, tmp_path: Path) -> None:
     with gateway(tables, tmp_path) as url:
         server = Server(url)
-        answers = [
-            server.post("/comfybridge/servers", json=body)
-            for body in (
-                {"action": "drain", "url": "http://nowhere"},
-                {"action": "add", "url": "gpu1"},
-                {"url": "x"},
-                [],
-            )
-        ]
+        bodies: tuple[Any, ...] = (
+            {"action": "drain", "url": "http://nowhere"},
+            {"action": "add", "url": "gpu1"},
+            {"url": "x"},
+            [],
+        )
+        answers = [server.post("/comfybridge/servers", json=body) for body in bodies]
         server.close()
 
     assert [answer.status_code for answer in answers] == [404, 400, 400, 400]
