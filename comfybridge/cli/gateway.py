@@ -3,11 +3,12 @@
 import argparse
 
 from comfybridge.cli.alerts import add_alerts, alerts_of
-from comfybridge.cli.serving import add_address, add_log, add_shared, log
+from comfybridge.cli.serving import add_address, add_log, add_public, add_shared, log
 
 
 def add(command: argparse.ArgumentParser) -> None:
     add_address(command)
+    add_public(command)
     add_shared(command)
     add_alerts(command)
     add_log(command)
@@ -17,6 +18,7 @@ def add(command: argparse.ArgumentParser) -> None:
 def _gateway(options: argparse.Namespace) -> int:
     # Here, since only this command needs what a gateway stands on.
     from comfybridge.service import serving  # noqa: PLC0415
+    from comfybridge.service.gateway.state import Options  # noqa: PLC0415
 
     log(options.log)
     return serving.gateway(
@@ -26,5 +28,6 @@ def _gateway(options: argparse.Namespace) -> int:
         store=options.store,
         keep_s=options.keep,
         alerts=alerts_of(options),
+        options=Options(public_url=options.public_url or "", link_s=options.links),
         with_parent=options.with_parent,
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 from comfybridge.cli import exits
 from comfybridge.cli.alerts import add_alerts, alerts_of, as_arguments
 from comfybridge.cli.language import say
-from comfybridge.cli.serving import add_address, add_log, log
+from comfybridge.cli.serving import add_address, add_log, add_public, log, public_arguments
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -22,6 +22,7 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--store", metavar="URL", help=elsewhere)
     add_address(command)
+    add_public(command)
     add_alerts(command)
     add_log(command)
     command.set_defaults(run=_serve)
@@ -46,8 +47,8 @@ def _serve(options: argparse.Namespace) -> int:
             port=options.port,
             store=store,
             stopping=stopping,
-            for_all=["--log", options.log],
-            for_gateway=as_arguments(options),
+            of_all=["--log", options.log],
+            of_gateway=[*public_arguments(options), *as_arguments(options)],
         )
     except InUse:
         problem = say(f"another one serves from {folder} already.", f"已有另一个进程在使用 {folder}。")

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from comfybridge.service.alerting import Alerts
 from comfybridge.service.gateway.app import build
+from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
 from comfybridge.service.worker.worker import Settings, Worker
 
@@ -25,12 +26,13 @@ def gateway(
     database: str,
     store: str,
     keep_s: float,
+    options: Options | None = None,
     alerts: Alerts | None = None,
     with_parent: bool = False,
 ) -> int:
     """Serve until a signal comes."""
     migrate(database)
-    app = build(database, store, keep_s=keep_s, alerts=alerts)
+    app = build(database, store, keep_s=keep_s, options=options, alerts=alerts)
     if with_parent:
         end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     web.run_app(app, host=host, port=port, access_log=None, print=None, shutdown_timeout=_GRACE_S, reuse_address=True)

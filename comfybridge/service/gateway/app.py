@@ -9,10 +9,11 @@ from typing import TypeAlias
 from aiohttp import web
 
 from comfybridge import addresses, library
+from comfybridge.service import webhooks
 from comfybridge.service.alerting import Alerts
 from comfybridge.service.database import async_pool
 from comfybridge.service.fleet import Fleet
-from comfybridge.service.gateway import deliveries, info, prompts, upload, userdata, view
+from comfybridge.service.gateway import deliveries, info, links, prompts, upload, userdata, view
 from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.health import READINESS, Readiness, get_health, get_ready
@@ -20,7 +21,7 @@ from comfybridge.service.gateway.hub import FEATURES, Hub
 from comfybridge.service.gateway.metrics import METRICS, Metrics, get_metrics, measured
 from comfybridge.service.gateway.notices import Notices
 from comfybridge.service.gateway.sending import Sender
-from comfybridge.service.gateway.state import STATE, State
+from comfybridge.service.gateway.state import STATE, Options, State
 from comfybridge.service.gateway.watching import watch
 from comfybridge.service.store import open_store
 from comfybridge.service.supervised import DATABASE_FAULTS
@@ -65,14 +66,25 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
 _CONNECTIONS = 10
 
 
-def build(database: str, store: str, *, keep_s: float, alerts: Alerts | None = None) -> web.Application:
+def build(
+    database: str, store: str, *, keep_s: float, options: Options | None = None, alerts: Alerts | None = None
+) -> web.Application:
     app = web.Application(client_max_size=FEATURES["max_upload_size"], middlewares=[measured, _guarded])
     pool = async_pool(database, most=_CONNECTIONS, name="gateway")
     hub = Hub(database, pool)
     app[STATE] = State(
-        pool=pool, store=open_store(store), fleet=Fleet(pool), hub=hub, notices=Notices(pool), keep_s=keep_s
+        pool=pool,
+        store=open_store(store),
+        fleet=Fleet(pool),
+        hub=hub,
+        notices=Notices(pool),
+        keep_s=keep_s,
+        options=options or Options(),
     )
-    sender = Sender(pool, alerts=(alerts.url, alerts.secret) if alerts is not None else ("", ""))
+    endpoint = (alerts.url, alerts.secret) if alerts is not None else ("", "")
+    # Without an address of ours nobody knows where a link would lead.
+    link_for = partial(_link, app[STATE]) if app[STATE].options.public_url else None
+    sender = Sender(pool, alerts=endpoint, link_for=link_for)
     app[METRICS] = Metrics(hub, sender, _templates)
     app[READINESS] = Readiness()
     thresholds = alerts.thresholds if alerts is not None else None
@@ -98,6 +110,7 @@ def build(database: str, store: str, *, keep_s: float, alerts: Alerts | None = N
 async def _running(app: web.Application) -> AsyncIterator[None]:
     state = app[STATE]
     await state.pool.open()
+    await state.signing.refresh(state.pool)
     loops = [asyncio.create_task(loop()) for loop in app[LOOPS]]
     for task in loops:
         task.add_done_callback(_broken)
@@ -133,6 +146,12 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
 
 async def _socket(request: web.Request) -> web.StreamResponse:
     return await request.app[STATE].hub.handle(request, caller(request).owner)
+
+
+def _link(state: State, owner: str, seconds: float) -> webhooks.Link:
+    """How to make absolute links to an owner's files."""
+    base = state.options.public_url.rstrip("/")
+    return lambda place: base + links.signed(state, owner, place, seconds=seconds)
 
 
 def _templates() -> list[str]:
