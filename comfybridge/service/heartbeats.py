@@ -1,6 +1,7 @@
 """Whether a worker lives, as its row says: what asks needs neither its process nor its machine."""
 
 import math
+from contextlib import closing
 
 import psycopg
 
@@ -16,7 +17,8 @@ _CONNECT_S = 5
 def silent_s(database: str, comfyui: str) -> float | None:
     """Since when nothing is heard of a server's worker, in seconds; ``None`` while the database does not say."""
     query = "SELECT extract(epoch FROM now() - heartbeat)::float FROM servers WHERE url = %s"
-    url = client.Client(comfyui).base_url
+    with closing(client.Client(comfyui)) as asked:
+        url = asked.base_url
     try:
         with psycopg.connect(database, connect_timeout=_CONNECT_S) as connection:
             row = connection.execute(query, (url,)).fetchone()
