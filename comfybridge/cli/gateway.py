@@ -2,12 +2,13 @@
 
 import argparse
 
-from comfybridge.cli.serving import add_address, add_shared, log
+from comfybridge.cli.serving import add_address, add_shared, add_templates, log
 
 
 def add(command: argparse.ArgumentParser) -> None:
     add_address(command)
     add_shared(command)
+    add_templates(command)
     command.set_defaults(run=_gateway)
 
 
@@ -22,5 +23,6 @@ def _gateway(options: argparse.Namespace) -> int:
         database=options.database,
         store=options.store,
         keep_s=options.keep,
+        templates=options.templates,
         with_parent=options.with_parent,
     )

@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+from pathlib import Path
 
 from comfybridge.addresses import is_loopback
 from comfybridge.cli.language import say
@@ -25,6 +26,21 @@ def add_shared(command: argparse.ArgumentParser) -> None:
     how_long = say("how long results last (default: 7d)", "结果保留多久（默认：7d）")
     command.add_argument("--keep", type=seconds, default=_KEEP_S, metavar="TIME", help=how_long)
     command.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)
+
+
+def add_templates(command: argparse.ArgumentParser) -> None:
+    what = say(
+        "a folder with templates as name@version.json, and rollout.yaml",
+        "存放 name@version.json 和 rollout.yaml 的文件夹",
+    )
+    command.add_argument("--templates", type=_folder, metavar="DIR", help=what)
+
+
+def _folder(text: str) -> Path:
+    path = Path(text).absolute()
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(say(f"there is no folder {text}", f"没有文件夹 {text}"))
+    return path
 
 
 def loopback(text: str) -> str:

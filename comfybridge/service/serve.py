@@ -94,7 +94,14 @@ class Child:
 
 
 def serve(
-    folder: Path, comfyuis: Sequence[str], *, host: str, port: int, store: str, stopping: threading.Event
+    folder: Path,
+    comfyuis: Sequence[str],
+    *,
+    host: str,
+    port: int,
+    store: str,
+    stopping: threading.Event,
+    for_gateway: Sequence[str] = (),
 ) -> None:
     """Run database, gateway and a worker for each server until ``stopping`` is set.
 
@@ -104,7 +111,7 @@ def serve(
     with sole_use(folder), Postgres(folder) as postgres:
         migrate(postgres.url)
         common = ["--database", postgres.url, "--store", store, "--with-parent"]
-        children = [Child("gateway", ["gateway", "--host", host, "--port", str(port), *common])]
+        children = [Child("gateway", ["gateway", "--host", host, "--port", str(port), *common, *for_gateway])]
         children += [Child(f"worker of {url}", ["worker", "--comfyui", url, *common]) for url in comfyuis]
         try:
             while not stopping.is_set():

@@ -143,7 +143,7 @@ async def _new(
                 for ref, file in files.items()
             ]
         ),
-        "template": str(own.get("template", "")) if isinstance(own, dict) else "",
+        "template": _template(state, own),
         "wants": wants,
         "needs": as_json(needs),
         "able": able,
@@ -161,6 +161,12 @@ async def _new(
         return None
     state.notices.tell(QUEUED, told({"prompt_id": prompt_id, "owner": caller.owner, "client_id": client_id}))
     return Accepted(prompt_id=prompt_id, number=row[0], node_errors=verdict.node_errors)
+
+
+def _template(state: State, own: Any) -> str:
+    """The version that a client says it runs; empty where the fleet has none of that name and version."""
+    told = own.get("template") if isinstance(own, dict) else None
+    return told if isinstance(told, str) and state.offering.held.knows(told) else ""
 
 
 async def _known(state: State, caller: Caller, prompt_id: str) -> Accepted | None:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import TypeAlias
 
 from aiohttp import web
@@ -10,11 +11,12 @@ from aiohttp import web
 from comfybridge import addresses
 from comfybridge.service.database import async_pool
 from comfybridge.service.fleet import Fleet
-from comfybridge.service.gateway import info, prompts, upload, userdata, view
+from comfybridge.service.gateway import info, prompts, upload, userdata, versions, view
 from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.hub import FEATURES, Hub
 from comfybridge.service.gateway.notices import Notices
+from comfybridge.service.gateway.offering import Offering
 from comfybridge.service.gateway.state import STATE, State
 from comfybridge.service.store import open_store
 from comfybridge.service.supervised import DATABASE_FAULTS
@@ -50,17 +52,25 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/userdata/{file}", userdata.read_only),
     ("DELETE", "/userdata/{file}", userdata.read_only),
     ("POST", "/userdata/{file}/move/{dest}", userdata.read_only),
+    ("GET", "/comfybridge/versions", versions.get_versions),
+    ("POST", "/comfybridge/versions", versions.post_versions),
 )
 
 _CONNECTIONS = 10
 
 
-def build(database: str, store: str, *, keep_s: float) -> web.Application:
+def build(database: str, store: str, *, keep_s: float, templates: Path | None = None) -> web.Application:
     app = web.Application(client_max_size=FEATURES["max_upload_size"], middlewares=[_guarded])
     pool = async_pool(database, most=_CONNECTIONS, name="gateway")
     hub = Hub(database, pool)
     app[STATE] = State(
-        pool=pool, store=open_store(store), fleet=Fleet(pool), hub=hub, notices=Notices(pool), keep_s=keep_s
+        pool=pool,
+        store=open_store(store),
+        fleet=Fleet(pool),
+        hub=hub,
+        notices=Notices(pool),
+        keep_s=keep_s,
+        offering=Offering(templates),
     )
     for method, path, handler in ROUTES:
         for base in ("", "/api"):
@@ -80,7 +90,9 @@ def build(database: str, store: str, *, keep_s: float) -> web.Application:
 async def _running(app: web.Application) -> AsyncIterator[None]:
     state = app[STATE]
     await state.pool.open()
-    loops = [asyncio.create_task(loop) for loop in (state.hub.run(), state.notices.run())]
+    await asyncio.to_thread(state.offering.first_look)
+    offering = state.offering.run(state.pool, state.fleet)
+    loops = [asyncio.create_task(loop) for loop in (state.hub.run(), state.notices.run(), offering)]
     for task in loops:
         task.add_done_callback(_broken)
     yield

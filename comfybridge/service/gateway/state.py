@@ -8,6 +8,7 @@ from psycopg_pool import AsyncConnectionPool
 from comfybridge.service.fleet import Fleet
 from comfybridge.service.gateway.hub import Hub
 from comfybridge.service.gateway.notices import Notices
+from comfybridge.service.gateway.offering import Offering
 from comfybridge.service.store import Store
 
 
@@ -19,6 +20,7 @@ class State:
     hub: Hub
     notices: Notices
     keep_s: float
+    offering: Offering
 
 
 STATE = web.AppKey("state", State)
