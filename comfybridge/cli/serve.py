@@ -8,7 +8,15 @@ from pathlib import Path
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
-from comfybridge.cli.serving import add_address, add_templates, log
+from comfybridge.cli.serving import (
+    add_address,
+    add_public,
+    add_templates,
+    log,
+    public_arguments,
+    refuse_without_keys,
+    templates_arguments,
+)
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -22,11 +30,13 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--store", metavar="URL", help=elsewhere)
     add_address(command)
     add_templates(command)
+    add_public(command)
     command.set_defaults(run=_serve)
 
 
 def _serve(options: argparse.Namespace) -> int:
     # Here, since only this command needs what the service stands on.
+    from comfybridge.service.keys import NoKeys  # noqa: PLC0415
     from comfybridge.service.serve import InUse, serve  # noqa: PLC0415
 
     log()
@@ -43,8 +53,10 @@ def _serve(options: argparse.Namespace) -> int:
             port=options.port,
             store=store,
             stopping=stopping,
-            for_gateway=["--templates", str(options.templates)] if options.templates is not None else [],
+            of_gateway=[*public_arguments(options), *templates_arguments(options)],
         )
+    except NoKeys:
+        return refuse_without_keys("serve", options.host, f"--data {options.data}")
     except InUse:
         problem = say(f"another one serves from {folder} already.", f"已有另一个进程在使用 {folder}。")
         sys.stderr.write(f"comfybridge serve: {problem}\n")

@@ -5,11 +5,14 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from pathlib import Path
+from dataclasses import replace
 
 from aiohttp import web
 
+from comfybridge.addresses import is_loopback
+from comfybridge.service import keys
 from comfybridge.service.gateway.app import build
+from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
 from comfybridge.service.worker.worker import Settings, Worker
 
@@ -25,12 +28,18 @@ def gateway(
     database: str,
     store: str,
     keep_s: float,
-    templates: Path | None = None,
+    options: Options | None = None,
     with_parent: bool = False,
 ) -> int:
-    """Serve until a signal comes."""
+    """Serve until a signal comes.
+
+    Raises:
+        NoKeys: others reach the host, and nobody would keep them out.
+    """
     migrate(database)
-    app = build(database, store, keep_s=keep_s, templates=templates)
+    keys.needed(database, host)
+    options = replace(options or Options(), is_local=is_loopback(host))
+    app = build(database, store, keep_s=keep_s, options=options)
     if with_parent:
         end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     web.run_app(app, host=host, port=port, access_log=None, print=None, shutdown_timeout=_GRACE_S, reuse_address=True)

@@ -10,7 +10,7 @@ from comfybridge import convert, library, preflight, versioned
 from comfybridge.errors import InvalidInput
 from comfybridge.graph import Definitions
 from comfybridge.service.rollout import FILE, BadRollout, Rollout, Sentence, parse
-from comfybridge.template import listed, parse_ref
+from comfybridge.template import Template, listed, parse_ref
 from comfybridge.versioned import NAME, Mark
 
 Signature: TypeAlias = tuple[tuple[str, int, int, int], ...]
@@ -121,32 +121,30 @@ def read(folder: Path) -> Templates:
     return Templates(versions=versions, rollouts=rollouts)
 
 
-def lacks(version: Version, definitions: Definitions) -> list[Sentence]:
+def converted(version: Version, definitions: Definitions) -> Template:
+    """The version as these servers would run it.
+
+    Raises:
+        InvalidInput: it cannot be converted.
+    """
+    prompt = convert.convert(version.saved, definitions).prompt
+    return Template(name=version.full_name, prompt=prompt, bindings=version.bindings, is_users=True)
+
+
+def lacks(template: Template, definitions: Definitions) -> list[Sentence]:
     """What keeps servers with these node classes from running it, but for files that callers give."""
-    try:
-        prompt = convert.convert(version.saved, definitions).prompt
-    except InvalidInput as exc:
-        return [(str(exc), exc.zh)]
-    repaired = preflight.repair(prompt, definitions).prompt
+    prompt = preflight.repair(template.prompt, definitions).prompt
     found = [
         (problem.message_en, problem.message_zh)
-        for problem in preflight.check(repaired, definitions, has_key=True)
+        for problem in preflight.check(prompt, definitions, has_key=True)
         if problem.code not in preflight.INPUT_FILE
     ]
-    for role, refs in version.bindings.items():
-        absent = [
-            ref
-            for ref, read_ref in ((ref, parse_ref(ref)) for ref in listed(refs))
-            if read_ref.input not in prompt.get(read_ref.node_id, {}).get("inputs", {})
-        ]
-        found += [
-            (
-                f"bindings: {role} is {ref}, but the graph has no such input.",
-                f"bindings：{role} 指向不存在的输入 {ref}。",
-            )
-            for ref in absent
-        ]
-    return found
+    bound = [(role, ref) for role, refs in template.bindings.items() for ref in listed(refs)]
+    return found + [
+        (f"bindings: {role} is {ref}, but the graph has no such input.", f"bindings：{role} 指向不存在的输入 {ref}。")
+        for role, ref in bound
+        if parse_ref(ref).input not in prompt.get(parse_ref(ref).node_id, {}).get("inputs", {})
+    ]
 
 
 def _read(path: Path) -> Version:

@@ -9,13 +9,16 @@ from pathlib import Path
 
 from psycopg_pool import AsyncConnectionPool
 
+from comfybridge.errors import InvalidInput
 from comfybridge.service import templates
 from comfybridge.service.catalogue import Classes
 from comfybridge.service.fleet import Fleet
 from comfybridge.service.gateway import trials
+from comfybridge.service.gateway.callers import Caller
 from comfybridge.service.rollout import Sentence
 from comfybridge.service.supervised import DATABASE_FAULTS
 from comfybridge.service.templates import BadTemplates, Signature, Templates, Version
+from comfybridge.template import Template
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +34,8 @@ class Offering:
     problems: list[Sentence] = field(default_factory=list)
     lacking: Mapping[str, list[Sentence]] = field(default_factory=dict)
     """By full name, what no server of the fleet has."""
-    names: Mapping[str, str] = field(default_factory=dict)
-    """The API keys that rules name, by owner."""
+    graphs: Mapping[str, Template] = field(default_factory=dict)
+    """By full name, the versions in the folder as the fleet runs them."""
     barred: Mapping[str, frozenset[str]] | None = None
     """The versions that are rolled back, by template; ``None`` until that is known."""
     read_at: float | None = None
@@ -42,7 +45,7 @@ class Offering:
     _begun: set[tuple[str, str]] = field(default_factory=set)
     _checked: tuple[Templates | None, Classes | None] = (None, None)
 
-    def version(self, name: str, *, owner: str, user: str) -> Version | None:
+    def version(self, name: str, caller: Caller, user: str) -> Version | None:
         """What a caller gets under a template's name; ``None`` where there is no such template."""
         known = self.held.versions.get(name)
         if known is None:
@@ -52,8 +55,8 @@ class Offering:
         if rollout is None or self.barred is None:
             return stable
         barred = self.barred.get(name, frozenset())
-        key = self.names.get(owner, "")
-        chosen = known[rollout.assigned(name, key=key, owner=owner, user=user, barred=barred)]
+        number = rollout.assigned(name, key=caller.name, owner=caller.owner, user=user, barred=barred)
+        chosen = known[number]
         return stable if chosen.full_name in self.lacking else chosen
 
     def exactly(self, full_name: str) -> Version | None:
@@ -120,8 +123,6 @@ class Offering:
                     await trials.begin(connection, name, rollouts[name])
                     self._begun.add((name, digest))
             self.barred = await trials.barred(connection, digests)
-            wanted = {key for rollout in rollouts.values() for key in rollout.keys}
-            self.names = await trials.owners(connection, wanted) if wanted else {}
             if await trials.judge(connection, rollouts):
                 self.barred = await trials.barred(connection, digests)
         if self.folder is not None:
@@ -129,7 +130,7 @@ class Offering:
             held, classes = self._checked
             if held is not self.held or classes is not fleet.classes:
                 self._checked = (self.held, fleet.classes)
-                self.lacking = await asyncio.to_thread(_lacking, self.held, fleet.classes)
+                self.graphs, self.lacking = await asyncio.to_thread(_converted, self.held, fleet.classes)
                 self._tell_lacking()
 
     def _tell_lacking(self) -> None:
@@ -138,7 +139,18 @@ class Offering:
         self._told = set(self.lacking)
 
 
-def _lacking(held: Templates, classes: Classes) -> dict[str, list[Sentence]]:
+def _converted(held: Templates, classes: Classes) -> tuple[dict[str, Template], dict[str, list[Sentence]]]:
+    graphs: dict[str, Template] = {}
+    lacking: dict[str, list[Sentence]] = {}
     ours = [version for of in held.versions.values() for version in of.values() if not version.is_built_in]
     # Without any class no server has been asked yet.
-    return {each.full_name: lacks for each in ours if classes and (lacks := templates.lacks(each, classes))}
+    for version in ours if classes else ():
+        try:
+            graph = templates.converted(version, classes)
+        except InvalidInput as exc:
+            lacking[version.full_name] = [(str(exc), exc.zh)]
+            continue
+        graphs[version.full_name] = graph
+        if lacks := templates.lacks(graph, classes):
+            lacking[version.full_name] = lacks
+    return graphs, lacking

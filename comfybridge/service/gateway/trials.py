@@ -117,12 +117,6 @@ async def barred(connection: AsyncConnection, digests: Mapping[str, str]) -> dic
     return {template: frozenset(versions) for template, versions in found.items()}
 
 
-async def owners(connection: AsyncConnection, names: Collection[str]) -> dict[str, str]:
-    """The names of API keys by their owners, of those that are wanted."""
-    query = "SELECT owner, name FROM keys WHERE name = ANY (%s) AND revoked IS NULL"
-    return dict(await (await connection.execute(query, (list(names),))).fetchall())
-
-
 async def figures(connection: AsyncConnection, asked: Sequence[Asked]) -> dict[str, Figures]:
     """By full name; without those that never ran."""
     values = {

@@ -23,10 +23,10 @@ def user_of(request: web.Request) -> str:
 
 
 def _found(request: web.Request) -> Iterator[Version]:
-    offering, owner = request.app[STATE].offering, caller(request).owner
+    offering, who = request.app[STATE].offering, caller(request)
     for name in sorted(offering.held.versions):
-        version = offering.version(name, owner=owner, user=user_of(request))
-        if version is not None:
+        version = offering.version(name, who, user_of(request))
+        if version is not None and (who.templates is None or name in who.templates):
             yield version
 
 
@@ -75,7 +75,7 @@ async def get_file(request: web.Request) -> web.Response:
     if folder != _FOLDER or not file.endswith(".json"):
         return web.Response(status=404)
     offering = request.app[STATE].offering
-    version = offering.version(name, owner=who.owner, user=user_of(request))
+    version = offering.version(name, who, user_of(request))
     if version is None and who.is_admin:
         version = offering.exactly(name)
     if version is None:

@@ -26,7 +26,7 @@ async def get_versions(request: web.Request) -> web.Response:
     state, who = request.app[STATE], caller(request)
     offering = state.offering
     if not who.is_admin:
-        got = {name: offering.version(name, owner=who.owner, user=user_of(request)) for name in offering.held.versions}
+        got = {name: offering.version(name, who, user_of(request)) for name in offering.held.versions}
         return web.json_response(
             {"templates": [{"name": name, "version": each.number} for name, each in got.items() if each is not None]}
         )
