@@ -3,12 +3,10 @@
 A count is moved, never read twice: deleting the rows and adding them up is one transaction.
 """
 
-from collections.abc import Iterable
-
 from psycopg import AsyncConnection
 
 OTHER, NONE = "other", "none"
-"""The template or server of a job that names one that nobody knows; and of a job that has none."""
+"""The template or server of a job when there are too many to tell apart; and of a job that has none."""
 SUCCEEDED, FAILED = ("succeeded",), ("failed", "timed_out", "lost")
 """What a success rate is made of: what callers take back, and what no server would take, says nothing of the fleet."""
 
@@ -65,9 +63,8 @@ SELECT url FROM (
 """
 
 
-async def roll(connection: AsyncConnection, templates: Iterable[str]) -> bool:
-    """Count what ended since; ``False`` when another process does just now. ``templates`` are the names there are."""
-    names = {*templates}
+async def roll(connection: AsyncConnection) -> bool:
+    """Count what ended since; ``False`` when another process does just now."""
     async with connection.transaction():
         # A crash takes the sum back together with the deletion: nothing here has to wait for the disk.
         await connection.execute("SET LOCAL synchronous_commit = off")
@@ -79,11 +76,12 @@ async def roll(connection: AsyncConnection, templates: Iterable[str]) -> bool:
             return True
         told = await (await connection.execute("SELECT DISTINCT template FROM tallies")).fetchall()
         seen, had = {template for (template,) in found}, {template for (template,) in told}
-        new = sorted(name for name in seen - had if _is_known(name, names))
+        # No other names are written down with a job than those of the fleet's templates; they may become many.
+        new = sorted(name for name in seen - had if len(name) <= _LONGEST_LABEL)
         servers = await (await connection.execute(_SERVERS, (_MOST_LABELS,))).fetchall()
         values = {
             "seen": list(seen),
-            "known": [*had, *new[: max(_MOST_LABELS - len(had), 0)]],
+            "known": [*had, *new[: max(_MOST_LABELS - len(had - {OTHER, NONE}), 0)]],
             "servers": [url for (url,) in servers],
             "none": NONE,
             "other": OTHER,
@@ -95,8 +93,3 @@ async def roll(connection: AsyncConnection, templates: Iterable[str]) -> bool:
         await connection.execute(_ROLL, values)
         await connection.execute("DELETE FROM minutes WHERE minute < now() - interval '1 day'")
     return True
-
-
-def _is_known(template: str, names: set[str]) -> bool:
-    """By the name before the version: a caller may write anything there."""
-    return len(template) <= _LONGEST_LABEL and template.partition("@")[0] in names

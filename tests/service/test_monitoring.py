@@ -11,7 +11,6 @@ import requests
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from comfybridge import library
 from comfybridge.cli import main
 from comfybridge.service.alerting import Alerts, Thresholds
 from comfybridge.service.database import as_json
@@ -24,7 +23,7 @@ from tests.service.running import database, gateway, worker
 RULES = Path(__file__).parents[2] / "docs" / "service" / "alerts.yml"
 SECRET = "whsec_" + "A" * 43 + "="
 
-NAME = f"{library.templates()[0].name}@2"
+NAME = "text2image@2"
 Sample = tuple[str, frozenset[tuple[str, str]]]
 
 
@@ -78,7 +77,7 @@ def test_figures_outlive_jobs_and_gateways(connection: psycopg.Connection, url: 
         for number in range(3):
             queue(connection, f"{number}", NAME)
             end(connection, f"{number}", "succeeded")
-        queue(connection, "failed", "what a caller may write")
+        queue(connection, "failed", "x" * 101)
         end(connection, "failed", "failed", server="http://nobody's")
         queue(connection, "removed", "")
         end(connection, "removed", "cancelled", server=None)
@@ -110,12 +109,15 @@ def test_every_metric_of_the_alert_rules_is_in_a_real_scrape(url: str, tmp_path:
         server = Server(address)
         eventually(lambda: server.get("/ready").status_code == 200)
         with server.connect() as sock:
-            prompt_id = server.submit(graphs.solid(), client_id=sock.client_id)
+            data = {"comfybridge": {"template": "what a caller may write@1"}}
+            prompt_id = server.submit(graphs.solid(), client_id=sock.client_id, extra_data=data)
             sock.to_the_end(prompt_id)
             found = eventually(lambda: found if names(found := scrape(address)) >= {"comfybridge_jobs_total"} else None)
         server.get("/no/such/route")
         server.close()
 
+        counted = of("comfybridge_jobs_total", outcome="succeeded", template="none", server=comfyui.url)
+        assert found[counted] == 1
         assert found[of("comfybridge_server_up", server=comfyui.url)] == 1
         assert found[of("comfybridge_server_busy", server=comfyui.url)] == 0
         assert found[of("comfybridge_server_health", server=comfyui.url, health="well")] == 1
@@ -139,6 +141,20 @@ def test_every_metric_of_the_alert_rules_is_in_a_real_scrape(url: str, tmp_path:
         for label in re.findall(r"(\w+)=", selector)
     }
     assert asked <= labels
+
+
+def test_labels_are_bounded(connection: psycopg.Connection, url: str, tmp_path: Path) -> None:
+    connection.execute(
+        "INSERT INTO endings SELECT 'failed', 'template ' || number, NULL, 1, 1, 1, now()"
+        " FROM generate_series(1, 1000) AS number"
+    )
+    with gateway(url, tmp_path) as address:
+        found = scrape(address)
+        connection.execute("INSERT INTO endings VALUES ('failed', 'the latest', NULL, 1, 1, 1, now())")
+        found = scrape(address)
+    templates = [dict(labels)["template"] for name, labels in found if name == "comfybridge_jobs_total"]
+    assert len(templates) == len(set(templates)) == 301
+    assert found[of("comfybridge_jobs_total", outcome="failed", template="other", server="none")] == 701
 
 
 def names(found: dict[Sample, float]) -> set[str]:

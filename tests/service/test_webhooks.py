@@ -18,6 +18,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from comfybridge.service import claiming, webhooks
 from comfybridge.service.finishing import End, finish
 from comfybridge.service.gateway.state import Options
+from comfybridge.service.templates import built_in
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually
@@ -27,6 +28,7 @@ from tests.service.running import MAIN, database, free_port, gateway, worker
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
 TOKEN = "the-only-key"
+NAME = next(version.full_name for of in built_in().versions.values() for version in of.values())
 
 
 @pytest.fixture
@@ -94,7 +96,7 @@ def tried(connection: Connection, attempts: int, status: int) -> Row:
 
 
 def test_owner_is_told_of_a_job_that_ran(url: str, connection: Connection, receiver: Receiver, tmp_path: Path) -> None:
-    secret = add_key(connection, "", f"{receiver.url}/hook")
+    secret = add_key(connection, "me", f"{receiver.url}/hook")
     public = "http://pictures.example/below"
     with (
         Simulator() as comfyui,
@@ -104,7 +106,7 @@ def test_owner_is_told_of_a_job_that_ran(url: str, connection: Connection, recei
         server = Server(address)
         server._session.headers["Authorization"] = f"Bearer {TOKEN}"
         eventually(lambda: server.get("/ready").status_code == 200)
-        prompt_id = server.submit(graphs.solid(), extra_data={"comfybridge": {"template": "text2image@1"}})
+        prompt_id = server.submit(graphs.solid(), extra_data={"comfybridge": {"template": NAME}})
 
         told = eventually(lambda: receiver.at("/hook"))[0]
 
@@ -121,7 +123,7 @@ def test_owner_is_told_of_a_job_that_ran(url: str, connection: Connection, recei
             "prompt_id": prompt_id,
             "outcome": "succeeded",
             "reason": None,
-            "template": "text2image@1",
+            "template": NAME,
             "server": comfyui.url,
         }
         # The link opens the picture for whoever has no key.
@@ -159,7 +161,7 @@ def test_every_end_is_written_down_with_it(connection: Connection) -> None:
 def test_job_taken_out_of_the_queue_is_told_of(
     connection: Connection, receiver: Receiver, url: str, tmp_path: Path
 ) -> None:
-    secret = add_key(connection, "", f"{receiver.url}/hook")
+    secret = add_key(connection, "me", f"{receiver.url}/hook")
     with Simulator() as comfyui, worker(url, tmp_path, comfyui.url), gateway(url, tmp_path) as address:
         server = Server(address)
         server._session.headers["Authorization"] = f"Bearer {TOKEN}"
@@ -180,9 +182,9 @@ def test_job_taken_out_of_the_queue_is_told_of(
 
 
 def test_once_more_with_the_same_words(connection: Connection, receiver: Receiver, url: str, tmp_path: Path) -> None:
-    secret = add_key(connection, "", f"{receiver.url}/hook")
+    secret = add_key(connection, "me", f"{receiver.url}/hook")
     receiver.answers["/hook"] = [(500, {}), (302, {"Location": f"{receiver.url}/elsewhere"}), (204, {})]
-    end(connection, "it", "")
+    end(connection, "it", "me")
     with gateway(url, tmp_path) as address:
         headers = {"Authorization": f"Bearer {TOKEN}"}
         for attempt, status in ((1, 500), (2, 302)):
@@ -203,12 +205,12 @@ def test_once_more_with_the_same_words(connection: Connection, receiver: Receive
 def test_endpoint_that_is_gone_gets_nothing_more(
     connection: Connection, receiver: Receiver, url: str, tmp_path: Path
 ) -> None:
-    add_key(connection, "", f"{receiver.url}/hook")
+    add_key(connection, "me", f"{receiver.url}/hook")
     receiver.answers["/hook"] = [(410, {}), (200, {})]
-    end(connection, "first", "")
+    end(connection, "first", "me")
     with gateway(url, tmp_path) as address:
         eventually(lambda: state_of(connection) == "failed")
-        end(connection, "second", "")
+        end(connection, "second", "me")
         (only,) = deliveries(connection)
         assert (only["status"], len(receiver.received)) == (410, 1)
 
@@ -218,7 +220,7 @@ def test_endpoint_that_is_gone_gets_nothing_more(
             timeout=60,
         )
         eventually(lambda: state_of(connection) == "delivered")
-    end(connection, "third", "")
+    end(connection, "third", "me")
     assert [row["prompt_id"] for row in deliveries(connection)] == ["first", "third"]
 
 
@@ -243,9 +245,9 @@ def test_endpoint_that_does_not_answer_delays_no_other(
 def test_killed_between_sending_and_writing_down(
     connection: Connection, receiver: Receiver, url: str, tmp_path: Path
 ) -> None:
-    secret = add_key(connection, "", f"{receiver.url}/hook")
+    secret = add_key(connection, "me", f"{receiver.url}/hook")
     receiver.silent.add("/hook")
-    end(connection, "it", "")
+    end(connection, "it", "me")
     command = [*MAIN, "gateway", "--port", str(free_port()), "--database", url, "--store", str(tmp_path)]
     killed = subprocess.Popen(command)
     try:
@@ -265,26 +267,26 @@ def test_killed_between_sending_and_writing_down(
 
 
 def test_two_gateways_send_it_once(connection: Connection, receiver: Receiver, url: str, tmp_path: Path) -> None:
-    add_key(connection, "", f"{receiver.url}/hook")
+    add_key(connection, "me", f"{receiver.url}/hook")
     with gateway(url, tmp_path), gateway(url, tmp_path):
         for number in range(20):
-            end(connection, str(number), "")
+            end(connection, str(number), "me")
         count = "SELECT count(*) FROM deliveries WHERE state = 'delivered'"
         eventually(lambda: connection.execute(count).fetchone() == {"count": 20})
     assert len(receiver.received) == 20
 
 
 def test_revoked_key_hears_nothing(connection: Connection) -> None:
-    add_key(connection, "", "http://127.0.0.1:9/")
+    add_key(connection, "me", "http://127.0.0.1:9/")
     connection.execute("UPDATE keys SET revoked = now()")
-    end(connection, "it", "")
+    end(connection, "it", "me")
     assert deliveries(connection) == []
 
 
 def test_fence_of_claims_is_kept(connection: Connection) -> None:
     """Whoever lost its job writes neither an end nor a webhook."""
-    add_key(connection, "", "http://127.0.0.1:9/")
-    end(connection, "it", "")
+    add_key(connection, "me", "http://127.0.0.1:9/")
+    end(connection, "it", "me")
     with psycopg.connect(connection.info.dsn, autocommit=True) as plain:
         assert not finish(plain, "it", 7, End(outcome="failed"), keep_s=1)
         assert not claiming.release(plain, "it", 7, counts=True)

@@ -1,8 +1,7 @@
 """``/metrics``: figures of the whole fleet out of the database, the same at every gateway, and this process's own."""
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TypeAlias
+from collections.abc import Iterable
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
@@ -11,13 +10,12 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 
 from comfybridge.service import figures, tallying
-from comfybridge.service.gateway.callers import caller
+from comfybridge.service.gateway.access import Handler
+from comfybridge.service.gateway.callers import admins_only, caller
 from comfybridge.service.gateway.hub import Hub
 from comfybridge.service.gateway.sending import Sender
 from comfybridge.service.gateway.state import STATE
 from comfybridge.service.supervised import DATABASE_FAULTS
-
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -25,10 +23,9 @@ _OWN = "This process's own: scrape every gateway."
 
 
 class Metrics:
-    """Of one gateway, so that two in one process (as in tests) do not mix. ``templates``: the names there are."""
+    """Of one gateway, so that two in one process (as in tests) do not mix."""
 
-    def __init__(self, hub: Hub, sender: Sender, templates: Callable[[], Iterable[str]]) -> None:
-        self.templates = templates
+    def __init__(self, hub: Hub, sender: Sender) -> None:
         self._sender = sender
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
@@ -94,12 +91,12 @@ async def measured(request: web.Request, handler: Handler) -> web.StreamResponse
 
 async def get_metrics(request: web.Request) -> web.Response:
     if not caller(request).is_admin:
-        return web.Response(status=403, text="For admins only.")
+        return admins_only()
     metrics, pool = request.app[METRICS], request.app[STATE].pool
     families = list(metrics.collect())
     try:
         async with pool.connection() as connection:
-            await tallying.roll(connection, metrics.templates())
+            await tallying.roll(connection)
             families += await figures.read(connection)
         families.append(figures.database(is_up=True))
     except DATABASE_FAULTS:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
 
 from psycopg_pool import AsyncConnectionPool
 
@@ -15,14 +14,12 @@ logger = logging.getLogger(__name__)
 _LOOK_EVERY_S = 5.0
 
 
-async def watch(
-    pool: AsyncConnectionPool, templates: Callable[[], Iterable[str]], thresholds: Thresholds | None
-) -> None:
+async def run(pool: AsyncConnectionPool, thresholds: Thresholds | None) -> None:
     """Watch until cancelled; without ``thresholds`` nobody wants to be told of anything."""
     while True:
         try:
             async with pool.connection() as connection:
-                await tallying.roll(connection, templates())
+                await tallying.roll(connection)
                 if thresholds is not None:
                     await alerting.look(connection, thresholds)
         except DATABASE_FAULTS as exc:
