@@ -7,8 +7,19 @@ import threading
 from pathlib import Path
 
 from comfybridge.cli import exits
+from comfybridge.cli.alerts import add_alerts, alerts_of, as_arguments
 from comfybridge.cli.language import say
-from comfybridge.cli.serving import add_address, add_public, log, public_arguments, told_if_unusable
+from comfybridge.cli.serving import (
+    add_address,
+    add_log,
+    add_public,
+    add_templates,
+    log,
+    public_arguments,
+    refuse_without_keys,
+    templates_arguments,
+    told_if_unusable,
+)
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -24,15 +35,20 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--store", metavar="URL", help=elsewhere)
     add_address(command)
+    add_templates(command)
     add_public(command)
+    add_alerts(command)
+    add_log(command)
     command.set_defaults(run=told_if_unusable("serve", _serve))
 
 
 def _serve(options: argparse.Namespace) -> int:
     # Here, since only this command needs what the service stands on.
+    from comfybridge.service.keys import NoKeys  # noqa: PLC0415
     from comfybridge.service.serve import InUse, serve  # noqa: PLC0415
 
-    log()
+    log(options.log)
+    alerts_of(options)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
@@ -46,8 +62,11 @@ def _serve(options: argparse.Namespace) -> int:
             port=options.port,
             store=store,
             stopping=stopping,
-            of_gateway=public_arguments(options),
+            of_all=["--log", options.log],
+            of_gateway=[*public_arguments(options), *templates_arguments(options), *as_arguments(options)],
         )
+    except NoKeys:
+        return refuse_without_keys("serve", options.host, f"--data {options.data}")
     except InUse:
         problem = say(f"another one serves from {folder} already.", f"已有另一个进程在使用 {folder}。")
         sys.stderr.write(f"comfybridge serve: {problem}\n")

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from comfybridge.service import DATABASE_VARIABLE, servers
+from comfybridge.service import DATABASE_VARIABLE, keys, servers
 from comfybridge.service.child import Child
 from comfybridge.service.migrating import migrate
 from comfybridge.service.postgres import Postgres
@@ -52,14 +52,16 @@ def serve(
     port: int,
     store: str,
     stopping: threading.Event,
+    of_all: Sequence[str] = (),
     of_gateway: Sequence[str] = (),
 ) -> None:
     """Run database, gateway and a worker for each server until ``stopping`` is set.
 
-    ``of_gateway`` are further options of the gateway, as they are typed.
+    ``of_all`` and ``of_gateway`` are further options of the children and of the gateway, as they are typed.
 
     Raises:
         InUse: another process serves from this folder.
+        NoKeys: others reach the host, and nobody would keep them out.
         NotAnAddress: a server's address is none.
         Unusable: the store cannot be used.
     """
@@ -68,9 +70,10 @@ def serve(
         open_store(store).check()
         with Postgres(folder) as postgres:
             migrate(postgres.url)
+            keys.needed(postgres.url, host)
             # Not as an argument, which everybody on the machine may read: it can hold a password.
             database = {DATABASE_VARIABLE: postgres.url}
-            common = ["--store", store, "--with-parent"]
+            common = ["--store", store, "--with-parent", *of_all]
             workers = Workers(database, given, common)
             address = ["--host", host, "--port", str(port)]
             gateway = Child("gateway", ["gateway", *address, *of_gateway, *common], database)

@@ -8,17 +8,16 @@ ends, and does not come back until the server is added again.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from comfybridge.service.claiming import LEASE_S
+from comfybridge.service.masking import masked
 
 SERVE = "comfybridge-serve"
 """The application name of a ``serve`` in the database: while it is there, added servers get their workers."""
 
 MODES = {"resume": "active", "pause": "paused", "drain": "draining", "remove": "removed"}
 ACTIONS = ("add", *MODES)
-
-_HIDDEN = "***"
 
 LIST = """
 SELECT servers.url, mode, health, reason, worker, is_added, loaded AS wants, wants.needs AS loaded,
@@ -142,10 +141,7 @@ def normal(url: str) -> str:
 
 def shown(url: str) -> str:
     """The address without the secrets that it may carry."""
-    parts = urlsplit(url)
-    if "@" not in parts.netloc:
-        return url
-    return urlunsplit(parts._replace(netloc=f"{_HIDDEN}@{parts.netloc.rpartition('@')[2]}"))
+    return masked(url)
 
 
 def meant(typed: str, known: Iterable[str]) -> str | None:

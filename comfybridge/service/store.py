@@ -22,7 +22,8 @@ _RETRY: "RetryConfig" = {"max_retries": 4, "retry_timeout": timedelta(seconds=10
 """Whoever needs a store that is away for longer waits for it."""
 _CONNECT, _WHOLE = timedelta(seconds=5), timedelta(seconds=60)
 _ENDPOINTS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT")
-_PROBE = "probe"
+_PROBE, _PROBED = "probe", b"comfybridge"
+"""What is written to see whether that is possible; always the same."""
 
 
 class StoreAway(Exception):
@@ -60,6 +61,14 @@ class Store:
         with _told(FileNotFoundError):
             return bytes(await (await obstore.get_async(self._objects, key)).bytes_async())
 
+    async def is_writable(self) -> bool:
+        """Whether something can be put there now."""
+        try:
+            await self.put_async(_PROBE, _PROBED)
+        except StoreAway:
+            return False
+        return True
+
     def delete(self, keys: list[str]) -> None:
         """Delete what is there of these."""
         for key in keys:
@@ -73,7 +82,7 @@ class Store:
             Unusable: it cannot be used.
         """
         try:
-            obstore.put(self._objects, _PROBE, b"comfybridge")
+            obstore.put(self._objects, _PROBE, _PROBED)
             obstore.get(self._objects, _PROBE).bytes()
         except (UnauthenticatedError, PermissionDeniedError, PermissionError) as exc:
             raise Unusable(

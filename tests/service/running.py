@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -44,15 +45,15 @@ def database(postgres_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def gateway(database_url: str, store: Path) -> Iterator[str]:
-    """A gateway's address."""
+def gateway(database_url: str, store: Path, **settings: Any) -> Iterator[str]:
+    """A gateway's address; ``settings`` are those of ``build``."""
     loop = asyncio.new_event_loop()
     started = threading.Event()
     addresses: list[str] = []
     stop = asyncio.Event()
 
     async def serve() -> None:
-        runner = web.AppRunner(build(database_url, str(store), keep_s=3600.0), shutdown_timeout=0.1)
+        runner = web.AppRunner(build(database_url, str(store), keep_s=3600.0, **settings), shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

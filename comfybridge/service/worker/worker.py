@@ -21,7 +21,7 @@ import psycopg
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, Failed
-from comfybridge.service import claiming, ends, servers
+from comfybridge.service import claiming, ends, logs, servers
 from comfybridge.service.claiming import LEASE_S, MOST_ATTEMPTS, Claimed
 from comfybridge.service.database import ASKED, QUEUED, single, sync_pool
 from comfybridge.service.finishing import End, finish
@@ -160,6 +160,10 @@ class Worker:
         return None
 
     def _work_on(self, job: Claimed, on_start: Callable[[], None], *, may_be_there: bool) -> None:
+        with logs.about(prompt_id=job.prompt_id, server=self._url, owner=job.owner):
+            self._attempt(job, on_start, may_be_there=may_be_there)
+
+    def _attempt(self, job: Claimed, on_start: Callable[[], None], *, may_be_there: bool) -> None:
         deadline = Deadline(self._settings.limit_s)
         self._relay.follow(job, on_start)
         logger.info("prompt %s begins at %s, attempt %d", job.prompt_id, self._url, job.attempts)
@@ -265,7 +269,7 @@ class Worker:
                         self._work.set()
                     self._takes_jobs = takes_jobs
                 for job in self._leases.renew(connection, self._relay.progress):
-                    logger.info("prompt %s is to be stopped", job.prompt_id)
+                    logger.info("prompt %s is to be stopped", job.prompt_id, extra={"prompt_id": job.prompt_id})
                     self._stop(job)
                 if sweep(connection, keep_s=self._settings.keep_s):
                     self._work.set()
