@@ -3,7 +3,7 @@
 A count is moved, never read twice: deleting the rows and adding them up is one transaction.
 """
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, errors
 
 OTHER, NONE = "other", "none"
 """The template or server of a job when there are too many to tell apart; and of a job that has none."""
@@ -17,6 +17,7 @@ _MOST_LABELS = 300
 """So many templates, and so many servers, have figures of their own."""
 _LONGEST_LABEL = 100
 _LOCK = 0x636F6D67
+_PATIENCE_MS = 2000
 
 _ROLL = """
 WITH gone AS (
@@ -64,32 +65,38 @@ SELECT url FROM (
 
 
 async def roll(connection: AsyncConnection) -> bool:
-    """Count what ended since; ``False`` when another process does just now."""
-    async with connection.transaction():
-        # A crash takes the sum back together with the deletion: nothing here has to wait for the disk.
-        await connection.execute("SET LOCAL synchronous_commit = off")
-        row = await (await connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,))).fetchone()
-        if row is None or not row[0]:
-            return False
-        found = await (await connection.execute("SELECT DISTINCT template FROM endings")).fetchall()
-        if not found:
-            return True
-        told = await (await connection.execute("SELECT DISTINCT template FROM tallies")).fetchall()
-        seen, had = {template for (template,) in found}, {template for (template,) in told}
-        # No other names are written down with a job than those of the fleet's templates; they may become many.
-        new = sorted(name for name in seen - had if len(name) <= _LONGEST_LABEL)
-        servers = await (await connection.execute(_SERVERS, (_MOST_LABELS,))).fetchall()
-        values = {
-            "seen": list(seen),
-            "known": [*had, *new[: max(_MOST_LABELS - len(had - {OTHER, NONE}), 0)]],
-            "servers": [url for (url,) in servers],
-            "none": NONE,
-            "other": OTHER,
-            "waited_le": list(WAITED_S),
-            "ran_le": list(RAN_S),
-            "succeeded": list(SUCCEEDED),
-            "failed": list(FAILED),
-        }
-        await connection.execute(_ROLL, values)
-        await connection.execute("DELETE FROM minutes WHERE minute < now() - interval '1 day'")
+    """Count what ended until now; ``False`` when another process that does is not ready after a while."""
+    try:
+        async with connection.transaction():
+            # A crash takes the sum back together with the deletion: nothing here has to wait for the disk.
+            await connection.execute("SET LOCAL synchronous_commit = off")
+            await connection.execute(f"SET LOCAL lock_timeout = {_PATIENCE_MS}".encode())
+            await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+            await _count(connection)
+    except errors.LockNotAvailable:
+        return False
     return True
+
+
+async def _count(connection: AsyncConnection) -> None:
+    found = await (await connection.execute("SELECT DISTINCT template FROM endings")).fetchall()
+    if not found:
+        return
+    told = await (await connection.execute("SELECT DISTINCT template FROM tallies")).fetchall()
+    seen, had = {template for (template,) in found}, {template for (template,) in told}
+    # No other names are written down with a job than those of the fleet's templates; they may become many.
+    new = sorted(name for name in seen - had if len(name) <= _LONGEST_LABEL)
+    servers = await (await connection.execute(_SERVERS, (_MOST_LABELS,))).fetchall()
+    values = {
+        "seen": list(seen),
+        "known": [*had, *new[: max(_MOST_LABELS - len(had - {OTHER, NONE}), 0)]],
+        "servers": [url for (url,) in servers],
+        "none": NONE,
+        "other": OTHER,
+        "waited_le": list(WAITED_S),
+        "ran_le": list(RAN_S),
+        "succeeded": list(SUCCEEDED),
+        "failed": list(FAILED),
+    }
+    await connection.execute(_ROLL, values)
+    await connection.execute("DELETE FROM minutes WHERE minute < now() - interval '1 day'")
