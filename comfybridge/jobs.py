@@ -111,7 +111,7 @@ def queue(
     """
     started = time.monotonic()
     prompt_id = prompt_id or str(uuid4())
-    sent = {"template": filled.template.name, **(sent or {})}
+    sent = {"template": filled.template.full_name, **_own(extra_data), **(sent or {})}
     graph = filled.saved_under(prompt_id)
     listener = listening.enter_context(client.listen(prompt_id, deadline)) if listening is not None else Listener(None)
     try:
@@ -144,6 +144,11 @@ def queue(
     return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener, sent=sent, graph=graph)
 
 
+def _own(extra_data: Mapping[str, Any]) -> Mapping[str, Any]:
+    own = extra_data.get("comfybridge")
+    return own if isinstance(own, Mapping) else {}
+
+
 def log_end(prompt_id: str, outcome: str, server: str, template: str, started: float) -> None:
     logger.info(
         "prompt %s %s at %s, template %s, %.1f s", prompt_id, outcome, server, template, time.monotonic() - started
@@ -163,9 +168,9 @@ def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
         if entry is None:
             return None
     graph, extra_data = (waiting.prompt, waiting.extra_data) if waiting is not None else sent_with(entry or {})
-    own = extra_data.get("comfybridge")
-    own = own if isinstance(own, Mapping) else {}
-    name = str(own.get("template", ""))
+    own = _own(extra_data)
+    # Its first version is called by the name alone.
+    name = str(own.get("template", "")).removesuffix("@1")
     return Job(
         prompt_id=prompt_id,
         client=client,

@@ -155,8 +155,11 @@ def read(path: Path) -> Template:
     return _strictly(Template, {**sidecar, "name": path.stem, "prompt": prompt})
 
 
-def read_bindings(path: Path, prompt: Prompt) -> Mapping[str, str | Sequence[str]]:
-    """The ``bindings`` of the sidecar beside a graph's file, none without one; ValueError names one that is wrong."""
+def read_bindings(path: Path, prompt: Prompt | None) -> Mapping[str, str | Sequence[str]]:
+    """The ``bindings`` of the sidecar beside a graph's file, none without one; ValueError names one that is wrong.
+
+    Without the graph, of a workflow that is still to be converted, only the roles are looked at.
+    """
     sidecar = path.with_suffix(".yaml")
     if not sidecar.is_file():
         return {}
@@ -184,12 +187,12 @@ def _strictly(record: type[_Record], values: Mapping[str, Any]) -> _Record:
         raise ValueError(str(exc)) from exc
 
 
-def _check_roles(sidecar: Mapping[str, Any], prompt: Prompt) -> None:
+def _check_roles(sidecar: Mapping[str, Any], prompt: Prompt | None) -> None:
     bindings = sidecar.get("bindings") or {}
     if unknown := sorted({*(sidecar.get("defaults") or {}), *bindings} - set(workflow.ROLES)):
         raise ValueError(f"{', '.join(unknown)}: no such role; roles are {', '.join(workflow.ROLES)}")
     for role, refs in bindings.items():
         for ref in listed(refs):
             node_id, name = parse_ref(ref)
-            if name not in prompt.get(node_id, {}).get("inputs", {}):
+            if prompt is not None and name not in prompt.get(node_id, {}).get("inputs", {}):
                 raise ValueError(f"bindings: {role} is {ref}, but the graph has no such input")

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from comfybridge.service.gateway.state import Options
 from tests.contract.server import Prompt, Server, eventually
 from tests.service.running import database, gateway, worker
 
@@ -45,14 +46,14 @@ class Fleet:
 
 @contextmanager
 def fleet(
-    postgres: str, store: Path, comfyuis: Sequence[str], options: dict[str, Any] | None = None, **settings: Any
+    postgres: str, store: Path, comfyuis: Sequence[str], options: Options | None = None, **settings: Any
 ) -> Iterator[Fleet]:
     """All servers ready; ``options`` are the gateway's, ``settings`` each worker's."""
     with ExitStack() as stack:
         url = stack.enter_context(database(postgres))
         for comfyui in comfyuis:
             stack.enter_context(worker(url, store, comfyui, **settings))
-        server = Server(stack.enter_context(gateway(url, store, **(options or {}))))
+        server = Server(stack.enter_context(gateway(url, store, options)))
         stack.callback(server.close)
         connection = stack.enter_context(psycopg.connect(url, autocommit=True))
         found = Fleet(server, url, connection)

@@ -10,12 +10,13 @@ from comfybridge.service.expiring import Expiry
 from comfybridge.service.store import Store, open_store
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
+from tests.contract.media import png
 from tests.contract.server import eventually
 from tests.service.fleet import Fleet, fleet
 from tests.service.running import worker
 
 KEEP_S = 3600.0
-PICTURE = b"\x89PNG\r\n\x1a\n" + b"0" * 100
+PICTURE, *PICTURES = (png((shade, 0, 0)) for shade in range(4))
 
 
 @pytest.fixture(scope="module")
@@ -108,8 +109,8 @@ def test_picture_of_two_jobs_lasts_as_long_as_the_later(over: Fleet, tmp_path: P
 def test_uploads_go_when_no_job_used_them_for_long(still: Fleet, tmp_path: Path) -> None:
     kept = open_store(str(tmp_path))
     for number in range(3):
-        still.server.upload(f"{number}.png", PICTURE + bytes([number]))
-    keys = [store.upload_key(store.digest(PICTURE + bytes([number]))) for number in range(3)]
+        still.server.upload(f"{number}.png", PICTURES[number])
+    keys = [store.upload_key(store.digest(PICTURES[number])) for number in range(3)]
     used = still.submit(loading("0.png"))
     still.rows("UPDATE files SET created = now() - interval '2 h' WHERE filename < '2' RETURNING key")
 
@@ -123,9 +124,9 @@ def test_uploads_go_when_no_job_used_them_for_long(still: Fleet, tmp_path: Path)
     assert sweep(still, kept) == 2
     assert kept.under("uploads/") == [keys[2]]
     # Put there again it is there again.
-    still.server.upload("0.png", PICTURE + bytes([0]))
+    still.server.upload("0.png", PICTURES[0])
     sweep(still, kept)
-    assert still.server.get("/view", params={"filename": "0.png", "type": "input"}).content == PICTURE + bytes([0])
+    assert still.server.get("/view", params={"filename": "0.png", "type": "input"}).content == PICTURES[0]
 
 
 def test_input_of_an_open_job_stays(still: Fleet, tmp_path: Path) -> None:
@@ -146,13 +147,13 @@ def test_upload_that_was_never_written_down_goes(over: Fleet, tmp_path: Path) ->
     kept = open_store(str(tmp_path))
     over.server.upload("a.png", PICTURE)
     assert over.rows("SELECT key FROM garbage") == []
-    over.server.upload("a.png", PICTURE + b"2", overwrite="true")
+    over.server.upload("a.png", PICTURES[0], overwrite="true")
     # The bytes of the name's first upload are nobody's now.
     assert over.rows("SELECT key FROM garbage") == [(store.upload_key(store.digest(PICTURE)),)]
 
     sweep(over, kept)
 
-    assert kept.under("uploads/") == [store.upload_key(store.digest(PICTURE + b"2"))]
+    assert kept.under("uploads/") == [store.upload_key(store.digest(PICTURES[0]))]
 
 
 def test_worker_sweeps(postgres: str, tmp_path: Path, comfyui: Simulator) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 from comfybridge.service.worker.pruning import Pruning
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
+from tests.contract.media import png
 from tests.contract.server import Server, eventually
-from tests.contract.test_upload import png
 from tests.service.fleet import fleet
 from tests.service.running import worker
 from tests.service.test_expiry import loading

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from comfybridge.service.gateway.state import Options
 from comfybridge.service.limits import Limits
 from comfybridge.service.worker.limiting import RunTime
 from comfybridge.simulator import Simulator
@@ -128,17 +129,17 @@ def test_job_that_kills_its_worker_is_given_up(postgres: str, tmp_path: Path) ->
 
 
 def test_only_running_counts_for_the_limit(postgres: str, tmp_path: Path) -> None:
-    limits = Limits(of_all=1.0, of_template={"quick": 0.05})
-    with Simulator() as comfyui, fleet(postgres, tmp_path, [comfyui.url], {"limits": limits}) as over:
+    limits = Limits(of_all=1.0, of_template={"sdxl": 0.05})
+    with Simulator() as comfyui, fleet(postgres, tmp_path, [comfyui.url], Options(limits=limits)) as over:
         comfyui.hold()
         slow = over.submit(graphs.solid())
         comfyui.wait_for("running")
-        quick = over.submit(graphs.solid(), "quick@3")
+        quick = over.submit(graphs.solid(), "sdxl@1")
 
         assert over.outcome(slow) == over.outcome(quick) == "timed_out"
         reasons = dict(over.rows("SELECT prompt_id, reason ->> 'en' FROM jobs"))
         assert reasons[slow] == "The job ran longer than the limit, 1 s, and was interrupted."
-        assert reasons[quick] == "The job ran longer than the limit for quick@3, 0.05 s, and was interrupted."
+        assert reasons[quick] == "The job ran longer than the limit for sdxl@1, 0.05 s, and was interrupted."
         # Though it waited for longer than it may run, ComfyUI began with it.
         comfyui.wait_for(lambda _: {slow, quick} <= comfyui.history.keys())
         assert over.server.history(quick)["status"]["status_str"] == "error"  # type: ignore[index]  # it is there
@@ -159,11 +160,11 @@ def test_limit_begins_with_the_run() -> None:
 
 
 def test_server_that_does_not_stop_gets_nothing_more(postgres: str, tmp_path: Path) -> None:
-    limits = Limits(of_template={"slow": 0.5})
-    with Simulator() as comfyui, fleet(postgres, tmp_path, [comfyui.url], {"limits": limits}, grace_s=0.5) as over:
+    limits = Limits(of_template={"sd15": 0.5})
+    with Simulator() as comfyui, fleet(postgres, tmp_path, [comfyui.url], Options(limits=limits), grace_s=0.5) as over:
         comfyui.inject(Respond("/interrupt", status=200))
         comfyui.hold()
-        slow = over.submit(graphs.solid(), "slow")
+        slow = over.submit(graphs.solid(), "sd15@1")
         comfyui.wait_for("running")
         waiting = over.submit(graphs.solid())
 

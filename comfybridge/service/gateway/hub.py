@@ -83,6 +83,10 @@ class Hub:
 
     # Sockets
 
+    @property
+    def open_sockets(self) -> int:
+        return sum(map(len, self._clients.values()))
+
     async def handle(self, request: web.Request, owner: str) -> web.StreamResponse:
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S)
         await socket.prepare(request)
@@ -108,6 +112,17 @@ class Hub:
             if not self._clients[client.owner]:
                 del self._clients[client.owner]
                 self._open.pop(client.owner, None)
+
+    @property
+    def owners(self) -> list[str]:
+        """Of whom there are sockets."""
+        return list(self._clients)
+
+    def drop(self, owners: Iterable[str]) -> None:
+        """End the sockets of these."""
+        for owner in owners:
+            for client in self._clients.get(owner, ()):
+                client.transport.abort()
 
     async def _greet(self, client: Client) -> None:
         hello = frames.status(len(self._open.get(client.owner, ())))

@@ -7,7 +7,7 @@ from psycopg import Connection
 
 from comfybridge.service import sickness
 from comfybridge.service.expiring import Expiry
-from comfybridge.service.store import FAULTS
+from comfybridge.service.store import StoreAway
 from comfybridge.service.worker.pruning import Pruning
 
 logger = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Clearing:
         is_due = time.monotonic() >= self._next_uploads
         try:
             self._expiry.sweep(connection, uploads=is_due)
-        except FAULTS as exc:
+        except StoreAway as exc:
             logger.warning("what has expired could not be deleted from the store: %s", exc)
         if is_due:
             sickness.forget(connection)

@@ -19,8 +19,7 @@ _DESCRIBE_EVERY_S = 60.0
 
 _REGISTER = """
 INSERT INTO servers (url, worker) VALUES (%(url)s, %(worker)s)
-ON CONFLICT (url) DO UPDATE SET worker = EXCLUDED.worker, heartbeat = now(),
-    mode = CASE WHEN servers.mode = 'removed' THEN 'active' ELSE servers.mode END
+ON CONFLICT (url) DO UPDATE SET worker = EXCLUDED.worker, heartbeat = now()
 """
 _DESCRIBE = """
 UPDATE servers SET definitions = %(digest)s, models = %(models)s, embeddings = %(embeddings)s WHERE url = %(url)s

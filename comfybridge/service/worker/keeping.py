@@ -53,7 +53,8 @@ def sweep(connection: Connection, *, keep_s: float) -> int:
     for job in claiming.lapsed(connection):
         if job.attempts < MOST_ATTEMPTS:
             moved += claiming.release(connection, job.prompt_id, job.fence, counts=True)
-            logger.warning("prompt %s moves on: the worker of %s is silent", job.prompt_id, job.server)
+            about = {"prompt_id": job.prompt_id, "server": job.server}
+            logger.warning("prompt %s moves on: the worker of %s is silent", job.prompt_id, job.server, extra=about)
         else:
             error = Lost(*poisoned(job.attempts, "its worker vanished", "工作进程消失"))
             end = ends.without_comfyui(job.prompt_id, error)

@@ -10,7 +10,7 @@ from typing import Any
 from comfybridge import filling, jobs
 from comfybridge.client import Client, Refusal
 from comfybridge.deadline import Deadline
-from comfybridge.errors import Cancelled, ComfyError, FileGone, Lost, Rejected, TimedOut, Unavailable
+from comfybridge.errors import Cancelled, ComfyError, Failed, FileGone, Lost, Rejected, TimedOut, Unavailable
 from comfybridge.events import Listener
 from comfybridge.graph import InputRef, Prompt, fill
 from comfybridge.jobs import Job
@@ -65,6 +65,9 @@ class Run:
         """Run the job to its end; where it ``may_be_there`` already, it is looked for first.
 
         ``deadline`` is begun by whoever hears that ComfyUI began.
+
+        Raises:
+            StoreAway: to be called again when the store is back; what ComfyUI made is still there.
         """
         try:
             return self._run(listener, deadline, may_be_there=may_be_there)
@@ -158,7 +161,7 @@ class Run:
         """The graph with the caller's files by the names that they have on this server."""
         named: dict[InputRef, str] = {}
         for wanted in self.job.inputs:
-            data = self.store.get(wanted["key"])
+            data = self._input(wanted)
             suffix = PurePosixPath(wanted["filename"]).suffix
             found = media_type(data)
             media = MediaType(found.mime if found is not None else "application/octet-stream", suffix)
@@ -169,6 +172,13 @@ class Run:
                 folder, _, name = named[ref].rpartition("/")
                 self.noted(Uploaded(folder, name, store.digest(data)))
         return fill(self.job.prompt, named) if named else self.job.prompt
+
+    def _input(self, wanted: Mapping[str, str]) -> bytes:
+        try:
+            return self.store.get(wanted["key"])
+        except FileNotFoundError as exc:
+            name = wanted["filename"]
+            raise Failed(f"The file {name} is no longer in the store.", f"文件 {name} 已不在存储中。") from exc
 
     def _kept(self, known: Job, entry: Mapping[str, Any], deadline: Deadline) -> Iterator[Kept]:
         """Bring what the job saved into the store, one file in memory at a time."""

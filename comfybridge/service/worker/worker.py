@@ -24,12 +24,12 @@ from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, Failed, Unavailable
 from comfybridge.health import ASIDE_S
-from comfybridge.service import claiming, ends, expiring
+from comfybridge.service import claiming, ends, expiring, logs, servers
 from comfybridge.service.claiming import LEASE_S, MOST_ADOPTIONS, Claimed
 from comfybridge.service.database import ASKED, QUEUED, single, sync_pool
 from comfybridge.service.expiring import Expiry
 from comfybridge.service.finishing import End
-from comfybridge.service.store import open_store
+from comfybridge.service.store import StoreAway, open_store
 from comfybridge.service.supervised import DATABASE_FAULTS, Supervised
 from comfybridge.service.worker.clearing import Clearing
 from comfybridge.service.worker.describing import Description
@@ -113,6 +113,9 @@ class Worker:
         self._upkeep = threading.Event()
         self._in_charge = threading.Event()
         self._takes_jobs = False
+        self._is_removed = False
+        self.has_left = False
+        """Whether it ended since its server was removed."""
 
     def run(self) -> int:
         """Work until ``stop``; the exit status."""
@@ -203,6 +206,10 @@ class Worker:
         return None
 
     def _work_on(self, job: Claimed, on_start: Callable[[], None], *, may_be_there: bool) -> None:
+        with logs.about(prompt_id=job.prompt_id, server=self._url, owner=job.owner):
+            self._attempt(job, on_start, may_be_there=may_be_there)
+
+    def _attempt(self, job: Claimed, on_start: Callable[[], None], *, may_be_there: bool) -> None:
         limit_s = job.limit_s if job.limit_s is not None else self._settings.limit_s
         deadline = RunTime(limit_s)
         ran_before = iter((job.ran_s,))
@@ -217,16 +224,11 @@ class Worker:
         try:
             if job.is_running:
                 self._relay.started(job.prompt_id)
-            if job.adoptions > MOST_ADOPTIONS:
-                self._stop(job)
-                why = poisoned(job.adoptions, "its worker ended without a word", "工作进程意外终止")
-                ended: End | Back | Faulted = ends.without_comfyui(job.prompt_id, Failed(*why))
-            else:
-                again = partial(self._relay.queued_again, job.prompt_id)
-                with self._client.listen(job.prompt_id, deadline) as listener:
-                    noted = partial(self._note, job)
-                    run = Run(job, self._client, self._store, self._pruning, noted, again)
-                    ended = self._seen(job, run(listener, deadline, may_be_there=may_be_there))
+            while (ended := self._ended(job, deadline, may_be_there=may_be_there)) is None:
+                may_be_there = True
+                if self._threads.stopping.wait(_AGAIN_S):
+                    return
+            ended = self._seen(job, ended)
             self._relay.leave(job.prompt_id)
             on_start()
             self._settle(job, ended)
@@ -236,6 +238,21 @@ class Worker:
             self._leases.drop(job)
             # Another one may be claimed now, as first.
             self._work.set()
+
+    def _ended(self, job: Claimed, deadline: RunTime, *, may_be_there: bool) -> End | Back | Faulted | None:
+        """Run the job; ``None`` where the store was away, so that it has to be looked for once more."""
+        if job.adoptions > MOST_ADOPTIONS:
+            self._stop(job)
+            why = poisoned(job.adoptions, "its worker ended without a word", "工作进程意外终止")
+            return ends.without_comfyui(job.prompt_id, Failed(*why))
+        again, noted = partial(self._relay.queued_again, job.prompt_id), partial(self._note, job)
+        run = Run(job, self._client, self._store, self._pruning, noted, again)
+        try:
+            with self._client.listen(job.prompt_id, deadline) as listener:
+                return run(listener, deadline, may_be_there=may_be_there)
+        except StoreAway as exc:
+            logger.warning("prompt %s: the store is away: %s", job.prompt_id, exc)
+            return None
 
     def _note(self, job: Claimed, *files: File) -> None:
         """Write down, for later, which files lie in the server's own folders; what is missed only stays there."""
@@ -318,18 +335,31 @@ class Worker:
                 if self._in_charge.is_set():
                     row = connection.execute(_MODE, (self.name, self._url)).fetchone()
                     takes_jobs = row is not None and row[0] == "active"
+                    if row is not None and row[0] == "removed":
+                        self._end_if_removed()
+                    else:
+                        self._is_removed = False
                     if takes_jobs and not self._takes_jobs:
                         self._work.set()
                     self._takes_jobs = takes_jobs
                 for job in self._leases.renew(connection, self._relay.progress):
-                    logger.info("prompt %s is to be stopped", job.prompt_id)
+                    logger.info("prompt %s is to be stopped", job.prompt_id, extra={"prompt_id": job.prompt_id})
                     self._stop(job)
                 if sweep(connection, keep_s=self._settings.keep_s):
                     self._work.set()
                 connection.execute(
                     "DELETE FROM frames WHERE created < now() - make_interval(secs => %s)", (_FRAMES_KEPT_S,)
                 )
-                self._upkeep.wait(_RENEW_EVERY_S)
+                self._upkeep.wait(_AGAIN_S if self._is_removed else _RENEW_EVERY_S)
+
+    def _end_if_removed(self) -> None:
+        """End when the removed server is empty, at the second look: a claim may have been under way at the first."""
+        if not self._is_removed:
+            self._is_removed, self._takes_jobs = True, False
+        elif not self._leases:
+            logger.info("%s", servers.said_at_removal(self._url)[0])
+            self.has_left = True
+            self._threads.stop()
 
     def _stop(self, job: Claimed) -> None:
         try:
