@@ -276,6 +276,27 @@ def test_two_gateways_send_it_once(connection: Connection, receiver: Receiver, u
     assert len(receiver.received) == 20
 
 
+def test_what_cannot_be_sent_any_more_ends(connection: Connection, url: str, tmp_path: Path) -> None:
+    for owner in ("revoked", "without", "well"):
+        add_key(connection, owner, "http://127.0.0.1:9/", owner)
+        end(connection, owner, owner)
+    end(connection, "old", "well")
+    connection.execute("UPDATE keys SET revoked = now() WHERE owner = 'revoked'")
+    connection.execute("UPDATE keys SET webhook = '' WHERE owner = 'without'")
+    connection.execute("UPDATE deliveries SET expires = now() WHERE prompt_id = 'old'")
+    with gateway(url, tmp_path):
+        eventually(lambda: len(deliveries(connection)) == 3)
+        eventually(lambda: tried_of(connection, "well"))
+    states = {row["owner"]: row["state"] for row in deliveries(connection)}
+    assert states == {"revoked": "failed", "without": "failed", "well": "pending"}
+    (answer,) = {row["answer"] for row in deliveries(connection) if row["state"] == "failed"}
+    assert "no webhook any more" in answer
+
+
+def tried_of(connection: Connection, owner: str) -> bool:
+    return any(row["owner"] == owner and row["answer"] for row in deliveries(connection))
+
+
 def test_revoked_key_hears_nothing(connection: Connection) -> None:
     add_key(connection, "me", "http://127.0.0.1:9/")
     connection.execute("UPDATE keys SET revoked = now()")

@@ -53,7 +53,10 @@ class Metrics:
 
     def collect(self) -> Iterable[Metric]:
         """What this process knows, in the form in which prometheus_client writes it."""
-        yield from self._registry.collect()
+        for family in self._registry.collect():
+            # When each series began is a series more for each, and nobody asks for it.
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family
         sent = CounterMetricFamily(
             "comfybridge_webhook_sendings", f"Webhooks sent, by what came back. {_OWN}", labels=["result"]
         )
