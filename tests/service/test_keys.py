@@ -71,8 +71,11 @@ def test_key_is_needed_as_soon_as_there_is_one(postgres: str, tmp_path: Path) ->
     ):
         queue = f"{address}/queue"
         assert requests.get(queue, timeout=60).status_code == 200
-        for header in ({"X-Forwarded-For": "203.0.113.7"}, {"Host": "evil.example"}):
-            assert requests.get(queue, headers=header, timeout=60).status_code == 401
+        docker = {"Host": "host.docker.internal:8288"}
+        assert requests.get(queue, headers=docker, timeout=60).status_code == 200
+        strange = [{"X-Forwarded-For": "203.0.113.7"}, {"Host": "evil.example"}, {**docker, "Origin": "http://evil"}]
+        for headers in strange:
+            assert requests.get(queue, headers=headers, timeout=60).status_code == 401
 
         _, key = keys.add(connection, "first", {})
 
