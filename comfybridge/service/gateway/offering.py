@@ -22,7 +22,7 @@ from comfybridge.template import Template
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 1.0
 
 
 @dataclass(slots=True)

@@ -6,12 +6,13 @@ from typing import Any
 from aiohttp import web
 from psycopg import AsyncConnection
 
+from comfybridge.service.figures import Asked
 from comfybridge.service.gateway import trials
 from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.offering import Offering
 from comfybridge.service.gateway.state import STATE
-from comfybridge.service.gateway.trials import Asked, Rollback
+from comfybridge.service.gateway.trials import Rollback
 from comfybridge.service.gateway.userdata import user_of
 from comfybridge.service.judging import Figures
 from comfybridge.service.rollout import WINDOW, Sentence
