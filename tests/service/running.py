@@ -17,6 +17,7 @@ from aiohttp import web
 from psycopg import conninfo
 
 from comfybridge.service.gateway.app import build
+from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
 from comfybridge.service.worker.worker import Settings, Worker
 from tests.contract.server import Server, eventually
@@ -44,7 +45,7 @@ def database(postgres_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def gateway(database_url: str, store: Path) -> Iterator[str]:
+def gateway(database_url: str, store: Path, *, templates: Path | None = None) -> Iterator[str]:
     """A gateway's address."""
     loop = asyncio.new_event_loop()
     started = threading.Event()
@@ -52,7 +53,10 @@ def gateway(database_url: str, store: Path) -> Iterator[str]:
     stop = asyncio.Event()
 
     async def serve() -> None:
-        runner = web.AppRunner(build(database_url, str(store), keep_s=3600.0), shutdown_timeout=0.1)
+        runner = web.AppRunner(
+            build(database_url, str(store), keep_s=3600.0, options=Options(templates=templates, look_every_s=0.1)),
+            shutdown_timeout=0.1,
+        )
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()

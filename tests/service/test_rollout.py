@@ -1,7 +1,7 @@
 """Who gets which version, by values: shares, keys, rollbacks, and what is wrong with a rollout.yaml."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from comfybridge.service.judging import Figures, failing, slow
@@ -10,6 +10,7 @@ from comfybridge.service.rollout import BadRollout, Rollout, Threshold, parse
 VERSIONS = {"poster": ("1", "2", "3"), "海报": ("1",)}
 USERS = [f"user {number}" for number in range(2000)]
 
+few = settings(max_examples=40, deadline=None)
 users = st.text(max_size=20)
 two_shares = st.tuples(st.integers(0, 100), st.integers(0, 100)).filter(lambda shares: sum(shares) <= 100)
 
@@ -18,6 +19,7 @@ def assigned(rollout: Rollout, user: str, *, key: str = "", barred: tuple[str, .
     return rollout.assigned("poster", key=key, owner="owner", user=user, barred=barred)
 
 
+@few
 @given(users, two_shares)
 def test_same_caller_gets_the_same_version(user: str, shares: tuple[int, int]) -> None:
     first, second = (Rollout(stable="1", share={"2": shares[0], "3": shares[1]}) for _ in range(2))
@@ -26,6 +28,7 @@ def test_same_caller_gets_the_same_version(user: str, shares: tuple[int, int]) -
     assert first.digest == second.digest
 
 
+@few
 @given(users, two_shares, two_shares)
 def test_share_that_grows_takes_nobodys_version_but_the_stable(
     user: str, shares: tuple[int, int], more: tuple[int, int]
@@ -40,6 +43,7 @@ def test_share_that_grows_takes_nobodys_version_but_the_stable(
         assert assigned(after, user) == assigned(before, user)
 
 
+@few
 @given(users, st.lists(st.integers(0, 25), min_size=4, max_size=4), st.integers(0, 3), st.integers(0, 25))
 def test_of_many_shares_the_one_that_grows_keeps_its_callers(
     user: str, shares: list[int], which: int, more: int

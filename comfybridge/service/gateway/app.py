@@ -79,7 +79,7 @@ def build(database: str, store: str, *, keep_s: float, options: Options | None =
         keyring=Keyring(pool),
         backlog=Backlog(pool, options.most_queued),
         options=options,
-        offering=Offering(options.templates),
+        offering=Offering(options.templates, options.look_every_s),
     )
     for method, path, handler in ROUTES:
         for base in ("", "/api"):

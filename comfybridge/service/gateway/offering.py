@@ -23,6 +23,7 @@ from comfybridge.template import Template
 logger = logging.getLogger(__name__)
 
 LOOK_EVERY_S = 1.0
+"""What has changed is taken over at the second look that finds it the same."""
 
 
 @dataclass(slots=True)
@@ -30,6 +31,7 @@ class Offering:
     """``held`` is the last good state of ``folder``, taken over whole; ``problems`` is what keeps the next one away."""
 
     folder: Path | None = None
+    every_s: float = LOOK_EVERY_S
     held: Templates = field(default_factory=templates.built_in)
     problems: list[Sentence] = field(default_factory=list)
     lacking: Mapping[str, list[Sentence]] = field(default_factory=dict)
@@ -112,7 +114,7 @@ class Offering:
                 await self.keep_up(pool, fleet)
             except DATABASE_FAULTS as exc:
                 logger.warning("templates: the database is away: %s", exc)
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(self.every_s)
 
     async def keep_up(self, pool: AsyncConnectionPool, fleet: Fleet) -> None:
         """Write down new rules, read what is rolled back, judge what is on trial, ask who can run what."""
