@@ -13,6 +13,7 @@ import pytest
 from comfybridge import library, versioned
 from comfybridge.cli import main
 from comfybridge.service import keys
+from comfybridge.service.gateway.state import Options
 from comfybridge.service.rollout import parse
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.daemon import PluginDaemon
@@ -108,13 +109,17 @@ class Fleet:
         return found
 
 
+def options(folder: Path) -> Options:
+    return Options(templates=folder, look_every_s=0.1)
+
+
 @contextmanager
 def fleet(postgres: str, store: Path, folder: Path, *, gateways: int = 1) -> Iterator[Fleet]:
     with ExitStack() as stack:
         comfyui = stack.enter_context(Simulator())
         url = stack.enter_context(database(postgres))
         stack.enter_context(worker(url, store, comfyui.url))
-        addresses = [stack.enter_context(gateway(url, store, templates=folder)) for _ in range(gateways)]
+        addresses = [stack.enter_context(gateway(url, store, options(folder))) for _ in range(gateways)]
         found = Fleet(comfyui, url, addresses)
         stack.callback(found.close)
         for server in found.servers:
@@ -227,7 +232,7 @@ def test_failing_version_is_rolled_back_once_and_stays_so(postgres: str, tmp_pat
         assert found.run(user) == "succeeded"
 
         # A gateway that comes later knows it, too.
-        with gateway(found.url, tmp_path / "store", templates=folder) as late:
+        with gateway(found.url, tmp_path / "store", options(folder)) as late:
             server = Server(late)
             assert set(found.versions(server).values()) == {"1"}
             server.close()

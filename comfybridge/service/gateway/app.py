@@ -100,7 +100,6 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
     state = app[STATE]
     await state.pool.open()
     await state.signing.refresh(state.pool)
-    await state.keyring.refresh()
     await asyncio.to_thread(state.offering.first_look)
     offering = state.offering.run(state.pool, state.fleet)
     loops = [asyncio.create_task(loop) for loop in (state.hub.run(), state.notices.run(), watch(state), offering)]
