@@ -12,6 +12,8 @@ from comfybridge.cli import exits
 from comfybridge.cli.language import say
 from comfybridge.cli.serving import add_database, database_of, folder
 
+_LONGEST = 24 * 366
+
 
 def add(command: argparse.ArgumentParser) -> None:
     add_database(command)
@@ -19,7 +21,7 @@ def add(command: argparse.ArgumentParser) -> None:
         "count the runs of so many hours instead of the latest ones (as the thresholds do)",
         "统计最近若干小时的运行，而不是（如阈值那样）最近若干次",
     )
-    command.add_argument("--hours", type=float, metavar="N", help=window)
+    command.add_argument("--hours", type=_hours, metavar="N", help=window)
     check = say(
         "look whether a folder of templates and its rollout.yaml are right, and do nothing else",
         "只检查模板文件夹及其 rollout.yaml 是否正确",
@@ -27,6 +29,16 @@ def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--check", type=folder, metavar="DIR", help=check)
     command.add_argument("--json", action="store_true", help=say("print JSON", "输出 JSON"))
     command.set_defaults(run=_versions)
+
+
+def _hours(text: str) -> float:
+    try:
+        hours = float(text)
+    except ValueError:
+        hours = 0.0
+    if not 0 < hours < _LONGEST:
+        raise argparse.ArgumentTypeError(say(f"{text!r} is no number of hours", f"{text!r} 不是有效的小时数"))
+    return hours
 
 
 def _versions(options: argparse.Namespace) -> int:

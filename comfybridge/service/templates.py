@@ -51,6 +51,11 @@ class Templates:
     versions: Mapping[str, Mapping[str, Version]]
     rollouts: Mapping[str, Rollout] = field(default_factory=dict)
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """What tells the present rules of each template from others."""
+        return {name: rollout.digest for name, rollout in self.rollouts.items()}
+
     def stable(self, name: str) -> str:
         rollout = self.rollouts.get(name)
         return rollout.stable if rollout is not None else next(iter(self.versions[name]))

@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from comfybridge.simulator.daemon import PluginDaemon
 from comfybridge.simulator.faults import NodeFailure
 from tests.contract import graphs
 from tests.contract.server import Prompt, Server, eventually
-from tests.service.running import database, gateway, worker
+from tests.service.running import database, gateway, has_a_server, worker
 
 ROOT = Path(__file__).parents[2]
 USERS = [f"user {number}" for number in range(40)]
@@ -78,6 +79,9 @@ class Fleet:
     def versions(self, server: Server | None = None) -> dict[str, str]:
         return {user: self.version(user, server=server) for user in USERS}
 
+    def all_stable(self, server: Server) -> bool:
+        return set(self.versions(server).values()) == {"1"}
+
     def of_second(self) -> str:
         """A user who has the second version."""
         return eventually(lambda: next((user for user in USERS if self.version(user) == "2"), ""))
@@ -123,7 +127,7 @@ def fleet(postgres: str, store: Path, folder: Path, *, gateways: int = 1) -> Ite
         found = Fleet(comfyui, url, addresses)
         stack.callback(found.close)
         for server in found.servers:
-            eventually(lambda server=server: "SaveImage" in server.get("/object_info/SaveImage").json())
+            eventually(partial(has_a_server, server))
         yield found
 
 
@@ -221,7 +225,7 @@ def test_failing_version_is_rolled_back_once_and_stays_so(postgres: str, tmp_pat
         assert found.run(user) == "failed"
 
         for server in found.servers:
-            eventually(lambda server=server: set(found.versions(server).values()) == {"1"})
+            eventually(partial(found.all_stable, server))
         assert found.one("SELECT json_agg(kind) FROM events") == ["rollback"]
         (event,) = found.told()["events"]
         assert (event["data"]["version"], event["data"]["stable"], event["data"]["runs"]) == ("2", "1", 3)

@@ -49,11 +49,12 @@ class Offering:
 
     def version(self, name: str, caller: Caller, user: str) -> Version | None:
         """What a caller gets under a template's name; ``None`` where there is no such template."""
-        known = self.held.versions.get(name)
+        held = self.held
+        known = held.versions.get(name)
         if known is None:
             return None
-        stable = known[self.held.stable(name)]
-        rollout = self.held.rollouts.get(name)
+        stable = known[held.stable(name)]
+        rollout = held.rollouts.get(name)
         if rollout is None or self.barred is None:
             return stable
         barred = self.barred.get(name, frozenset())
@@ -65,11 +66,6 @@ class Offering:
         """One version, whatever the rules say."""
         name, _, number = full_name.partition("@")
         return self.held.versions.get(name, {}).get(number)
-
-    @property
-    def digests(self) -> dict[str, str]:
-        """What tells the present rules of each template from others."""
-        return {name: rollout.digest for name, rollout in self.held.rollouts.items()}
 
     def look(self) -> bool:
         """Read the folder where it has changed and come to rest; whether something else is held now."""
@@ -118,7 +114,8 @@ class Offering:
 
     async def keep_up(self, pool: AsyncConnectionPool, fleet: Fleet) -> None:
         """Write down new rules, read what is rolled back, judge what is on trial, ask who can run what."""
-        rollouts, digests = self.held.rollouts, self.digests
+        held = self.held
+        rollouts, digests = held.rollouts, held.digests
         async with pool.connection() as connection:
             for name, digest in digests.items():
                 if (name, digest) not in self._begun:
@@ -129,10 +126,10 @@ class Offering:
                 self.barred = await trials.barred(connection, digests)
         if self.folder is not None:
             await fleet.refresh()
-            held, classes = self._checked
-            if held is not self.held or classes is not fleet.classes:
-                self._checked = (self.held, fleet.classes)
-                self.graphs, self.lacking = await asyncio.to_thread(_converted, self.held, fleet.classes)
+            checked, classes = self._checked
+            if checked is not held or classes is not fleet.classes:
+                self._checked = (held, fleet.classes)
+                self.graphs, self.lacking = await asyncio.to_thread(_converted, held, fleet.classes)
                 self._tell_lacking()
 
     def _tell_lacking(self) -> None:
