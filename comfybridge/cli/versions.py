@@ -69,10 +69,10 @@ def _versions(options: argparse.Namespace) -> int:
 
 
 def _check(templates: Path) -> int:
-    from comfybridge.service.templates import BadTemplates, read  # noqa: PLC0415
+    from comfybridge.service.templates import BadTemplates, load, read  # noqa: PLC0415
 
     try:
-        found = read(templates)
+        found = read(load(templates))
     except BadTemplates as exc:
         for sentence in exc.problems:
             print(say(*sentence))

@@ -35,7 +35,7 @@ def test_both_forms_and_sidecars_are_read(tmp_path: Path) -> None:
         rollout_DOT_yaml="poster: {stable: 1}\nsdxl: {stable: 1, share: {2: 5}}",
     )
 
-    found = templates.read(tmp_path)
+    found = templates.read(templates.load(tmp_path))
 
     mark = versioned.mark_of(json.loads(found.versions["poster"]["1"].content))
     assert mark is not None
@@ -70,7 +70,7 @@ def test_mistake_is_told_and_nothing_is_taken(tmp_path: Path, files: dict[str, A
     write(tmp_path, **files)
 
     with pytest.raises(BadTemplates) as caught:
-        templates.read(tmp_path)
+        templates.read(templates.load(tmp_path))
 
     assert any(sentence in english for english, _ in caught.value.problems), caught.value.problems
     assert all(chinese for _, chinese in caught.value.problems)

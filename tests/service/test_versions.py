@@ -201,6 +201,16 @@ def test_changes_are_taken_over_whole_and_mistakes_are_not(postgres: str, tmp_pa
         eventually(lambda: found.version("ann") == "2")
         assert found.told()["folder"]["problems"] == []
 
+        write(folder, "poster: {stable: 3}")
+        eventually(lambda: found.told()["folder"]["problems"])
+        # One that starts now has what the others have.
+        with gateway(found.url, tmp_path / "store", options(folder)) as late:
+            server = Server(late)
+            eventually(lambda: server.get("/userdata/workflows%2Fposter.json").status_code == 200)
+            assert found.version("ann", server=server) == "2"
+            assert found.told(server)["folder"]["problems"]
+            server.close()
+
 
 def test_version_that_no_server_can_run_is_told_and_given_to_nobody(
     postgres: str, tmp_path: Path, folder: Path

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from comfybridge.errors import InvalidInput
@@ -17,7 +18,7 @@ from comfybridge.service.gateway import trials
 from comfybridge.service.gateway.callers import Caller
 from comfybridge.service.rollout import Sentence
 from comfybridge.service.supervised import DATABASE_FAULTS
-from comfybridge.service.templates import BadTemplates, Signature, Templates, Version
+from comfybridge.service.templates import BadTemplates, Files, Signature, Templates, Version
 from comfybridge.template import Template
 
 logger = logging.getLogger(__name__)
@@ -43,6 +44,7 @@ class Offering:
     read_at: float | None = None
     _seen: Signature | None = None
     _taken: Signature | None = None
+    _unkept: Files | None = None
     _told: set[str] = field(default_factory=set)
     _begun: set[tuple[str, str]] = field(default_factory=set)
     _checked: tuple[Templates | None, Classes | None] = (None, None)
@@ -76,9 +78,11 @@ class Offering:
         if not has_come_to_rest or found == self._taken:
             if found is None and not self.folder.is_dir():
                 self._refused([(f"There is no folder {self.folder}.", f"没有文件夹 {self.folder}。")])
+                self._taken = None
             return False
         try:
-            read = templates.read(self.folder)
+            files = templates.load(self.folder)
+            read = templates.read(files)
         except BadTemplates as exc:
             if templates.signature(self.folder) == found:
                 self._taken = found
@@ -86,7 +90,7 @@ class Offering:
             return False
         if templates.signature(self.folder) != found:
             return False
-        self.held, self.problems, self._taken, self.read_at = read, [], found, time.time()
+        self.held, self.problems, self._taken, self.read_at, self._unkept = read, [], found, time.time(), files
         logger.info("templates read from %s: %d versions", self.folder, sum(map(len, read.versions.values())))
         return True
 
@@ -114,9 +118,11 @@ class Offering:
 
     async def keep_up(self, pool: AsyncConnectionPool, fleet: Fleet) -> None:
         """Write down new rules, read what is rolled back, judge what is on trial, ask who can run what."""
-        held = self.held
-        rollouts, digests = held.rollouts, held.digests
         async with pool.connection() as connection:
+            if self.folder is not None:
+                await self._keep_files(connection, self.folder)
+            held = self.held
+            rollouts, digests = held.rollouts, held.digests
             for name, digest in digests.items():
                 if (name, digest) not in self._begun:
                     await trials.begin(connection, name, rollouts[name])
@@ -131,6 +137,25 @@ class Offering:
                 self._checked = (held, fleet.classes)
                 self.graphs, self.lacking = await asyncio.to_thread(_converted, held, fleet.classes)
                 self._tell_lacking()
+
+    async def _keep_files(self, connection: AsyncConnection, folder: Path) -> None:
+        """Keep what was read for those who start on a folder that is broken, or take what was kept."""
+        if self._unkept is not None:
+            await trials.keep_files(connection, str(folder), self._unkept)
+            self._unkept = None
+        if self.read_at is not None or not self.problems:
+            return
+        self.read_at = 0.0
+        kept = await trials.kept_files(connection, str(folder))
+        if kept is None:
+            return
+        files, self.read_at = kept
+        try:
+            self.held = await asyncio.to_thread(templates.read, files)
+        except BadTemplates as exc:
+            logger.error("templates: what was read last is of no use any more: %s", exc)  # noqa: TRY400
+            return
+        logger.warning("templates: taken as %s was read last", folder)
 
     def _tell_lacking(self) -> None:
         for full_name in self.lacking.keys() - self._told:

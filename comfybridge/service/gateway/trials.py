@@ -16,11 +16,18 @@ from comfybridge.service.database import as_json
 from comfybridge.service.figures import EVER, Asked, figures_of, statement
 from comfybridge.service.judging import Figures, failing, slow
 from comfybridge.service.rollout import WINDOW, Rollout, Sentence, Threshold
+from comfybridge.service.templates import Files
 
 logger = logging.getLogger(__name__)
 
 _LOCK = 0x74726961
 
+_KEEP = """
+INSERT INTO folders (path, files) VALUES (%s, %s)
+ON CONFLICT (path) DO UPDATE SET files = EXCLUDED.files, read = clock_timestamp()
+    WHERE folders.files::text <> EXCLUDED.files::text
+"""
+_KEPT = "SELECT files, extract(epoch FROM read)::float FROM folders WHERE path = %s"
 _BEGIN = "INSERT INTO rollouts (template, digest, rules) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 _RESUME = """
 WITH resumed AS (
@@ -61,6 +68,17 @@ class Rollback:
     version: str
     at: datetime
     reason: Mapping[str, str]
+
+
+async def keep_files(connection: AsyncConnection, path: str, files: Files) -> None:
+    """Write down a folder as it was read, where everything in it was right."""
+    await connection.execute(_KEEP, (path, as_json(files)))
+
+
+async def kept_files(connection: AsyncConnection, path: str) -> tuple[Files, float] | None:
+    """The folder as somebody read it last, and when; ``None`` where nobody has."""
+    row = await (await connection.execute(_KEPT, (path,))).fetchone()
+    return ({name: (text, modified) for name, (text, modified) in row[0].items()}, row[1]) if row is not None else None
 
 
 async def begin(connection: AsyncConnection, template: str, rollout: Rollout) -> None:
