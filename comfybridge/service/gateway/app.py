@@ -105,7 +105,7 @@ def build(
         keyring=Keyring(pool),
         backlog=Backlog(pool, options.most_queued),
         options=options,
-        offering=Offering(options.templates),
+        offering=Offering(options.templates, options.look_every_s),
     )
     endpoint = (alerts.url, alerts.secret) if alerts is not None else ("", "")
     # Without an address of ours nobody knows where a link would lead.
