@@ -37,7 +37,7 @@ def add_templates(command: argparse.ArgumentParser) -> None:
         "a folder with templates as name@version.json, and rollout.yaml",
         "存放 name@version.json 和 rollout.yaml 的文件夹",
     )
-    command.add_argument("--templates", type=_folder, metavar="DIR", help=what)
+    command.add_argument("--templates", type=folder, metavar="DIR", help=what)
 
 
 def templates_arguments(options: argparse.Namespace) -> list[str]:
@@ -45,7 +45,8 @@ def templates_arguments(options: argparse.Namespace) -> list[str]:
     return ["--templates", str(options.templates)] if options.templates is not None else []
 
 
-def _folder(text: str) -> Path:
+def folder(text: str) -> Path:
+    """One that is there."""
     path = Path(text).absolute()
     if not path.is_dir():
         raise argparse.ArgumentTypeError(say(f"there is no folder {text}", f"没有文件夹 {text}"))
