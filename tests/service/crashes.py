@@ -151,8 +151,7 @@ def crash(
             freeing = pool.submit(_free, fleet, clients, places)
             killed: list[Kill] = []
             try:
-                for kind in _order(kinds, kills, chance):
-                    killed.append(_kill(fleet, kind, chance, pause_s))
+                killed.extend(_kill(fleet, kind, chance, pause_s) for kind in _order(kinds, kills, chance))
             finally:
                 clients.enough.set()
             for one in asking:
