@@ -74,7 +74,7 @@ def serve(
             # Not as an argument, which everybody on the machine may read: it can hold a password.
             database = {DATABASE_VARIABLE: postgres.url}
             common = ["--store", store, "--with-parent", *of_all]
-            workers = Workers(database, given, common)
+            workers = Workers(database, given, lambda _url: common)
             address = ["--host", host, "--port", str(port)]
             gateway = Child("gateway", ["gateway", *address, *of_gateway, *common], database)
             try:
