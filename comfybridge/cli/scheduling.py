@@ -71,14 +71,17 @@ def folder_of(text: str) -> tuple[str, Path]:
     url, equals, path = text.partition("=")
     if not equals or "://" not in url:
         raise argparse.ArgumentTypeError(say(f"{text!r} is not URL=DIR", f"{text!r} 不是 URL=DIR 的形式"))
-    return url.rstrip("/"), folder(path)
+    return url, folder(path)
 
 
 def worker_arguments(options: argparse.Namespace, url: str) -> list[str]:
     """The options of ``serve`` that are those of the worker of a server."""
+    # Here, since only this command needs what the service stands on.
+    from comfybridge.service.servers import normal  # noqa: PLC0415
+
     warm = [part for name in options.warm for part in ("--warm", name)]
     folders = [
-        part for of, path in options.comfyui_dir if of == url.rstrip("/") for part in ("--comfyui-dir", str(path))
+        part for of, path in options.comfyui_dir if normal(of) == normal(url) for part in ("--comfyui-dir", str(path))
     ]
     return [*warm, *folders, "--prune-after", str(options.prune_after)]
 

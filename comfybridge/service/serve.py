@@ -75,7 +75,7 @@ def serve(
             # Not as an argument, which everybody on the machine may read: it can hold a password.
             database = {DATABASE_VARIABLE: postgres.url}
             common = ["--store", store, "--with-parent", *of_all]
-            workers = Workers(database, given, common, of_worker)
+            workers = Workers(database, given, lambda url: [*common, *of_worker(url)])
             address = ["--host", host, "--port", str(port)]
             gateway = Child("gateway", ["gateway", *address, *of_gateway, *common], database)
             try:

@@ -30,16 +30,11 @@ class Workers:
     """``children`` by the servers' addresses; to be asked to ``look`` often."""
 
     def __init__(
-        self,
-        environment: Mapping[str, str],
-        given: Sequence[str],
-        options: Sequence[str],
-        of_worker: Callable[[str], Sequence[str]],
+        self, environment: Mapping[str, str], given: Sequence[str], options_of: Callable[[str], Sequence[str]]
     ) -> None:
         self._environment = environment
         self._given = given
-        self._options = options
-        self._of_worker = of_worker
+        self._options_of = options_of
         self._connection: Connection | None = None
         self._read_next = 0.0
         self._is_new = True
@@ -64,7 +59,7 @@ class Workers:
         added = [url for url, (_, is_added, _) in found.items() if is_added]
         for url in dict.fromkeys([*self._given, *added]):
             if url not in self.children and (url not in removed or url in busy):
-                arguments = ["worker", "--comfyui", url, *self._options, *self._of_worker(url)]
+                arguments = ["worker", "--comfyui", url, *self._options_of(url)]
                 self.children[url] = Child(f"worker of {servers.shown(url)}", arguments, self._environment)
         for url in removed.intersection(self.children):
             if self.children[url].has_ended_well:

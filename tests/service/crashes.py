@@ -23,6 +23,7 @@ import psycopg
 import requests
 from PIL import Image
 
+from comfybridge.service.claiming import LEASE_S
 from tests.service.processes import Fleet
 
 _TRY_S = 10.0
@@ -150,9 +151,7 @@ def crash(
             freeing = pool.submit(_free, fleet, clients, places)
             killed: list[Kill] = []
             try:
-                for kind in _order(kinds, kills, chance):
-                    time.sleep(chance.expovariate(1 / pause_s))
-                    killed.append(_kill(fleet, kind, chance))
+                killed.extend(_kill(fleet, kind, chance, pause_s) for kind in _order(kinds, kills, chance))
             finally:
                 clients.enough.set()
             for one in asking:
@@ -173,9 +172,10 @@ def _order(kinds: Sequence[str], kills: int, chance: random.Random) -> list[str]
     return order
 
 
-def _kill(fleet: Fleet, kind: str, chance: random.Random) -> Kill:
-    """Kill one of a kind that runs, as soon as one does."""
+def _kill(fleet: Fleet, kind: str, chance: random.Random, pause_s: float) -> Kill:
+    """Kill one of a kind after a while; when it does not run then, after another while."""
     while True:
+        time.sleep(chance.expovariate(1 / pause_s))
         if kind == "postgres":
             name, is_killed = kind, fleet.kill_postgres()
         else:
@@ -183,7 +183,6 @@ def _kill(fleet: Fleet, kind: str, chance: random.Random) -> Kill:
             name, is_killed = part.name, part.kill()
         if is_killed:
             return Kill(name, time.time())
-        time.sleep(_AGAIN_S)
 
 
 def _free(fleet: Fleet, clients: Clients, places: threading.Semaphore) -> None:
@@ -265,8 +264,9 @@ def _explain(folder: Path, killed: list[Kill], report: Report) -> None:
     for prompt_id, of_one in renders.items():
         for (before, server), (after, _) in itertools.pairwise(sorted(of_one)):
             between = [kill.part for kill in killed if before - _TRY_S < kill.at < after]
-            worker = server.replace("comfyui", "worker")
-            reasons = [part for part in (server, worker, "postgres", "s3") if part in between]
+            # Whoever comes after a worker finds the prompt in its ComfyUI, unless the lease was over by then.
+            others = (server.replace("comfyui", "worker"), "postgres", "s3") if after - before > LEASE_S else ()
+            reasons = [part for part in (server, *others) if part in between]
             if reasons:
                 report.repeated[reasons[0].partition("-")[0]] += 1
             else:

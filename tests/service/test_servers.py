@@ -146,6 +146,28 @@ def test_second_worker_stands_by_and_takes_over(tables: str, tmp_path: Path) -> 
             assert posted(comfyui) == [running]
 
 
+def test_job_is_left_to_its_owner_while_that_may_just_be_back_from_an_outage(tables: str, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        connection = stack.enter_context(psycopg.connect(tables, autocommit=True))
+        server = Server(stack.enter_context(gateway(tables, tmp_path)))
+        stack.callback(server.close)
+        with Simulator() as owner, worker(tables, tmp_path, owner.url):
+            owner.hold()
+            eventually(lambda: server.get("/object_info/SaveImage").json())
+            running = server.submit(graphs.solid())
+            eventually(lambda: server.queued()[0] == [running])
+        # The database was away for longer than a lease; nobody has renewed anything since it is back.
+        connection.execute("UPDATE jobs SET lease_until = now() - interval '1 s'")
+        other = stack.enter_context(Simulator())
+        stack.enter_context(worker(tables, tmp_path, other.url))
+        row = "SELECT health = 'well' FROM servers WHERE url = %s"
+        eventually(lambda: connection.execute(row, (other.url,)).fetchone() == (True,))
+
+        assert server.run(graphs.solid())["status"]["status_str"] == "success"
+        assert connection.execute("SELECT server FROM jobs WHERE prompt_id = %s", (running,)).fetchone() == (owner.url,)
+        assert running not in posted(other)
+
+
 def test_serve_follows_the_commands_and_remembers_them(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     def run(*words: str) -> str:
         assert main(["servers", *words, "--data", str(data)]) == 0

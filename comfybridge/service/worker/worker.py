@@ -330,6 +330,8 @@ class Worker:
 
     def _keep(self) -> None:
         with single(self._settings.database, self.name) as connection:
+            # Where the database was away for all, a lapsed lease says nothing until its owner had time to renew it.
+            others_are_back = time.monotonic() + LEASE_S
             while not self._threads.stopping.is_set():
                 self._upkeep.clear()
                 if self._in_charge.is_set():
@@ -345,7 +347,7 @@ class Worker:
                 for job in self._leases.renew(connection, self._relay.progress):
                     logger.info("prompt %s is to be stopped", job.prompt_id, extra={"prompt_id": job.prompt_id})
                     self._stop(job)
-                if sweep(connection, keep_s=self._settings.keep_s):
+                if time.monotonic() > others_are_back and sweep(connection, keep_s=self._settings.keep_s):
                     self._work.set()
                 connection.execute(
                     "DELETE FROM frames WHERE created < now() - make_interval(secs => %s)", (_FRAMES_KEPT_S,)
