@@ -40,7 +40,7 @@ def test_what_the_store_has_is_pruned_and_nothing_else(postgres: str, tmp_path: 
         second.rename(target)
         second.symlink_to(target)
 
-        with worker(over.url, tmp_path / "store", comfyui.url, folder=home, prune_after_s=0.0):
+        with worker(over.url, tmp_path / "store", comfyui.url, folder=home, prune_after_s=0.0, sweep_s=0.1):
             eventually(lambda: not over.rows("SELECT 1 FROM leftovers"))
 
         assert files(home) >= {f"output/{theirs['filename']}", str(first.relative_to(home))}
