@@ -4,7 +4,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check test-dify test-live bench faults table examples package release-check troubleshooting pictures
+.PHONY: help demo test check test-dify test-live bench faults crashes table examples package release-check troubleshooting pictures
 .PHONY: clean
 
 # The prompt goes to the demo as it was typed: unexpanded by make, and through the environment, never through the shell's text.
@@ -40,6 +40,9 @@ examples: ## Write the example apps into examples/*.yml
 
 faults: ## Every fault at every stage of a job; ARGS="-k reset", "--repeat 5", "--write" (the table in README.md)
 	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m tests.faults $(ARGS)
+
+crashes: ## Processes of the service killed under load, nothing lost: ARGS="--kills 100 --jobs 1000 --seed 1", "--s3"
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m tests.service.crashes $(ARGS)
 
 package: ## dist/comfybridge-<version>.difypkg, ready to upload to Dify
 	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m scripts.package

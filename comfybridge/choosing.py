@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from comfybridge import convert, library, preflight
+from comfybridge import convert, library, preflight, versioned
 from comfybridge.client import Client
 from comfybridge.convert import Conversion
 from comfybridge.deadline import Deadline
 from comfybridge.errors import InvalidInput
 from comfybridge.filling import Filled, Inputs
 from comfybridge.library import Named, Pasted
-from comfybridge.template import AUTO, Template
+from comfybridge.template import AUTO, Template, listed, parse_ref
 from comfybridge.workflow import Definitions
 
 _METADATA_LOOKS = 30
@@ -47,11 +47,18 @@ def converted(saved: Any, lookup: Lookup, *, repair: bool = True) -> Conversion:
 
 
 def choose(
-    client: Client, source: Named | Pasted, inputs: Inputs, deadline: Deadline, *, refresh: bool = False
+    client: Client,
+    source: Named | Pasted,
+    inputs: Inputs,
+    deadline: Deadline,
+    *,
+    refresh: bool = False,
+    user: str = "",
 ) -> tuple[Template, Inputs, Definitions]:
     """Find the graph: the named one, or for ``auto`` the first template that this server has the models for.
 
-    A name is looked up among the templates, then among the workflows that are saved on the server.
+    A name is looked up among the templates, then among the workflows that are saved on the server, which may keep
+    other versions for other users.
 
     Where no template's own models are there, a checkpoint that fits one of them is taken: by its metadata, then by its
     name. A model that the caller names decides which templates come into question.
@@ -60,7 +67,10 @@ def choose(
         InvalidInput: nothing of that name, no workflow, or ``auto`` found no template that fits.
     """
     if isinstance(source, Pasted) or source.name != AUTO:
-        chosen = _users(client, source, deadline) if isinstance(source, Pasted) else _named(client, source, deadline)
+        if isinstance(source, Pasted):
+            chosen = _users(client, source, deadline)
+        else:
+            chosen = _named(client, source, deadline, user)
         return chosen, inputs, client.definitions(chosen.class_types(), deadline, refresh=refresh)
     fetched = client.definitions_fetched
     wanted = (source.task, inputs.model, sum(file.media.kind == "image" for file in inputs.files))
@@ -86,17 +96,17 @@ def problems(filled: Filled, definitions: Definitions, *, has_key: bool) -> list
     ]
 
 
-def _named(client: Client, source: Named, deadline: Deadline) -> Template:
+def _named(client: Client, source: Named, deadline: Deadline, user: str) -> Template:
     template = library.find(source.name, source.others)
     if template is not None:
         return template
     name = source.name.replace("\\", "/").strip("/").removesuffix(".json")
-    saved = client.workflow(name, deadline) if _is_file_name(name) else None
+    saved = client.workflow(name, deadline, user=user) if _is_file_name(name) else None
     names: list[str] = []
     if saved is None:
         names = client.workflows(deadline)
         match = preflight.find_name(name, names)
-        saved = client.workflow(match.name, deadline) if match.name is not None else None
+        saved = client.workflow(match.name, deadline, user=user) if match.name is not None else None
         name = match.name or name
     several = [each for each in names if name.casefold() in each.casefold()]
     if saved is None and several:
@@ -104,7 +114,18 @@ def _named(client: Client, source: Named, deadline: Deadline) -> Template:
     if saved is None:
         known = [each.name for each in (*library.templates(), *source.others)]
         raise library.unknown(source.name, known, names)
-    return _users(client, Pasted(saved, name), deadline)
+    mark = versioned.mark_of(saved)
+    if mark is None or mark.name != name:
+        return _users(client, Pasted(saved, name), deadline)
+    template = _users(client, Pasted(versioned.unmarked(saved), mark.full_name), deadline)
+    bindings = {role: refs for role, refs in mark.bindings.items() if _has(template, refs)}
+    return dataclasses.replace(template, bindings=bindings)
+
+
+def _has(template: Template, refs: str | Sequence[str]) -> bool:
+    """Whether the graph, as it was converted, has these inputs."""
+    found = map(parse_ref, listed(refs))
+    return all(ref.input in template.prompt.get(ref.node_id, {}).get("inputs", {}) for ref in found)
 
 
 def _is_file_name(name: str) -> bool:

@@ -14,7 +14,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from comfybridge import advice
+from comfybridge import advice, versioned
 from comfybridge.advice import Fault
 from comfybridge.connections import multipart
 from comfybridge.deadline import Deadline
@@ -205,9 +205,14 @@ class Client:
             raise advice.not_comfyui(self.base_url, _route(path))
         return listed
 
-    def workflow(self, name: str, deadline: Deadline) -> dict[str, Any] | None:
-        """A saved workflow as the front end wrote it; ``None`` when there is none of exactly this name."""
+    def workflow(self, name: str, deadline: Deadline, *, user: str = "") -> dict[str, Any] | None:
+        """A saved workflow as the front end wrote it; ``None`` when there is none of exactly this name.
+
+        A server with several versions of it may give each ``user`` another one.
+        """
         path = f"/userdata/{quote(f'{_WORKFLOWS}/{name}.json', safe='')}"
+        if user:
+            path += f"?{urlencode({versioned.USER: user})}"
         return self._object_if_any(path, deadline, absent=(400, 403, 404, 405))
 
     # One prompt
@@ -549,6 +554,11 @@ def view_query(output: Output, preview: str = "") -> str:
     """The query of ``GET /view`` for one output, as ComfyUI's own front end writes it."""
     named = {"filename": output.filename, "subfolder": output.subfolder, "type": output.type}
     return urlencode({**named, "preview": preview} if preview else named)
+
+
+def linked(output: Output, preview: str = "") -> str:
+    """The output's own link, which stays good for other forms of it; empty without one."""
+    return f"{output.link}&{urlencode({'preview': preview})}" if output.link and preview else output.link
 
 
 def _route(path: str) -> str:

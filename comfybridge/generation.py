@@ -277,9 +277,10 @@ def prepare(
     Only what it can run is written anew by ``reword``, and filled in again.
     """
     has_key = bool(extra_data.get(COMFY_ORG_KEY))
+    user = str((extra_data.get("comfybridge") or {}).get("user", ""))
     for refresh in (False, True):
         try:
-            filled, chosen, definitions = _filled(client, source, inputs, deadline, refresh=refresh)
+            filled, chosen, definitions = _filled(client, source, inputs, deadline, refresh=refresh, user=user)
             problems = choosing.problems(filled[0], definitions, has_key=has_key)
             if problems:
                 raise jobs.rejected(filled[0].template, problems)
@@ -296,11 +297,13 @@ def prepare(
 
 
 def _filled(
-    client: Client, source: Source, inputs: Inputs, deadline: Deadline, *, refresh: bool
+    client: Client, source: Source, inputs: Inputs, deadline: Deadline, *, refresh: bool, user: str
 ) -> tuple[tuple[Filled, ...], tuple[Template, Inputs] | None, Definitions]:
     """The graphs, and what they were filled from; ``None`` for one that is run again as it was."""
     if not isinstance(source, Again):
-        chosen, inputs_for_it, definitions = choosing.choose(client, source, inputs, deadline, refresh=refresh)
+        chosen, inputs_for_it, definitions = choosing.choose(
+            client, source, inputs, deadline, refresh=refresh, user=user
+        )
         return filling.fill(chosen, inputs_for_it, definitions), (chosen, inputs_for_it), definitions
     template = Template(name=source.name, prompt=source.saved, is_users=True)
     definitions = client.definitions(template.class_types(), deadline, refresh=refresh)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from comfybridge import filling, preflight, workflow
-from comfybridge.client import Client, once_more, view_query
+from comfybridge.client import Client, linked, once_more, view_query
 from comfybridge.deadline import Deadline
 from comfybridge.errors import (
     Cancelled,
@@ -85,6 +85,8 @@ class OutputFile:
     data: bytes
     view: str | None
     """The query of ``/view`` that brings it; ``None`` where that would bring more than is handed over."""
+    link: str = ""
+    """What brings it to any browser, by the server's own word; empty where there is no such address."""
     notes: tuple[tuple[str, str], ...] = ()
     """What to tell of it, in English and Chinese."""
 
@@ -111,7 +113,7 @@ def queue(
     """
     started = time.monotonic()
     prompt_id = prompt_id or str(uuid4())
-    sent = {"template": filled.template.name, **(sent or {})}
+    sent = {"template": filled.template.full_name, **_own(extra_data), **(sent or {})}
     graph = filled.saved_under(prompt_id)
     listener = listening.enter_context(client.listen(prompt_id, deadline)) if listening is not None else Listener(None)
     try:
@@ -144,6 +146,11 @@ def queue(
     return Job(prompt_id=prompt_id, client=client, filled=filled, listener=listener, sent=sent, graph=graph)
 
 
+def _own(extra_data: Mapping[str, Any]) -> Mapping[str, Any]:
+    own = extra_data.get("comfybridge")
+    return own if isinstance(own, Mapping) else {}
+
+
 def log_end(prompt_id: str, outcome: str, server: str, template: str, started: float) -> None:
     logger.info(
         "prompt %s %s at %s, template %s, %.1f s", prompt_id, outcome, server, template, time.monotonic() - started
@@ -163,9 +170,9 @@ def recall(client: Client, prompt_id: str, deadline: Deadline) -> Job | None:
         if entry is None:
             return None
     graph, extra_data = (waiting.prompt, waiting.extra_data) if waiting is not None else sent_with(entry or {})
-    own = extra_data.get("comfybridge")
-    own = own if isinstance(own, Mapping) else {}
-    name = str(own.get("template", ""))
+    own = _own(extra_data)
+    # Its first version is called by the name alone.
+    name = str(own.get("template", "")).removesuffix("@1")
     return Job(
         prompt_id=prompt_id,
         client=client,
@@ -304,7 +311,8 @@ def preview(job: Job, output: Output, deadline: Deadline, wanted: str, *, larges
 def _file(job: Job, output: Output, media: MediaType, data: bytes, preview: str = "") -> OutputFile:
     # The prompt_id is in the name for ComfyUI's cache's sake, and only long to people.
     stem = PurePosixPath(output.filename).stem.replace(f"_{job.prompt_id}", "")
-    return OutputFile(job, output, stem + media.extension, media.mime, data, view_query(output, preview))
+    view, link = view_query(output, preview), linked(output, preview)
+    return OutputFile(job, output, stem + media.extension, media.mime, data, view, link)
 
 
 def patiently(job: Job, deadline: Deadline, ask: Callable[[], Asked]) -> Asked:

@@ -96,7 +96,13 @@ class Template:
 
     @property
     def version(self) -> int:
-        return int(self.name.partition("@")[2] or 1)
+        number = self.name.partition("@")[2]
+        return int(number) if number.isdecimal() else 1
+
+    @property
+    def full_name(self) -> str:
+        """``poster@1`` for the template ``poster``; a workflow's name as it is."""
+        return self.name if self.is_users else f"{self.base_name}@{self.version}"
 
     def class_types(self) -> frozenset[str]:
         """Every node class that running this template can need, those for LoRAs and exact sizes included."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from comfybridge import jobs
-from comfybridge.api.result import Result, versioned
+from comfybridge.api.result import Result
 from comfybridge.collecting import Outcome
 from comfybridge.errors import ComfyError, TimedOut
 from comfybridge.jobs import OutputFile
@@ -64,7 +64,7 @@ class Job:
         self._error: Exception | None = None
         self.seed = submitted[0].filled.seed
         self.server = submitted[0].client.base_url
-        self.template = versioned(submitted[0].filled.template)
+        self.template = submitted[0].filled.template.full_name
         self._events: list[Event] = []
         self._hear(self._event("queued"))
 

@@ -9,7 +9,6 @@ from typing import Any, Self
 from comfybridge.collecting import Outcome
 from comfybridge.jobs import OutputFile
 from comfybridge.media import image_size
-from comfybridge.template import Template
 from comfybridge.workflow import Prompt
 
 # Endings that are one kind of file.
@@ -110,7 +109,7 @@ class Result:
             seed=filled.seed,
             prompt_ids=tuple(job.prompt_id for job in outcome.jobs),
             server=outcome.jobs[0].client.base_url,
-            template=versioned(filled.template),
+            template=filled.template.full_name,
             model=filled.model,
             width=width,
             height=height,
@@ -135,8 +134,3 @@ class Result:
             "notes": [{"en": english, "zh": chinese} for english, chinese in self.notes],
             "made_by": self.made_by,
         }
-
-
-def versioned(template: Template) -> str:
-    """``poster@1`` for the template ``poster``; a workflow's name as it is."""
-    return template.name if template.is_users else f"{template.base_name}@{template.version}"

@@ -30,7 +30,10 @@ COMMANDS = {
     "demo": ("demo", "make one picture on the simulator", "用模拟器生成一张图片"),
     "serve": ("serve", "serve many ComfyUI servers as one, all on this machine", "在本机将多台 ComfyUI 合为一台服务"),
     "gateway": ("gateway", "one gateway of a fleet", "服务器群的一个网关"),
+    "servers": ("servers", "list, add, pause, drain and remove the servers", "查看、加入、暂停、排空、移除服务器"),
     "worker": ("worker", "the worker of one ComfyUI server", "一台 ComfyUI 服务器的工作进程"),
+    "keys": ("keys", "say who may use the service", "管理服务的 API 密钥"),
+    "versions": ("versions", "tell how the versions of templates do", "查看模板各版本的表现"),
     "simulator": ("simulator", "serve a ComfyUI stand-in that paints test cards", "启动绘制测试卡的 ComfyUI 模拟器"),
 }
 """Name, module, and what it does."""

@@ -8,7 +8,6 @@ from typing import Any
 from comfybridge import library
 from comfybridge.api import Comfy
 from comfybridge.api.connecting import read_templates
-from comfybridge.api.result import versioned
 from comfybridge.cli import exits, printing
 from comfybridge.cli.connecting import add_server, add_templates_dir, connected
 from comfybridge.cli.language import is_chinese, say
@@ -80,7 +79,7 @@ def _lacks(comfy: Comfy) -> Mapping[str, tuple[str, ...]]:
 
 def _facts(template: Template, lacks: Mapping[str, tuple[str, ...]] | None) -> dict[str, Any]:
     facts = {
-        "name": versioned(template),
+        "name": template.full_name,
         "task": template.task,
         "auto": template.order,
         "title": dict(template.title),
@@ -115,7 +114,7 @@ def _listed(known: list[Template], lacks: Mapping[str, tuple[str, ...]] | None) 
 def _described(template: Template, lacks: Mapping[str, tuple[str, ...]] | None) -> str:
     language = "zh_Hans" if is_chinese() else "en_US"
     lines = [
-        f"{versioned(template)}: {template.title.get(language, template.name)}",
+        f"{template.full_name}: {template.title.get(language, template.name)}",
         template.about.get(language, ""),
         say(
             f"task {template.task}, ComfyUI {template.comfyui} or later",

@@ -1,4 +1,4 @@
-"""The servers as a gateway sees them: what all of them together have, read again as they change."""
+"""The servers as a gateway sees them: what all of them together have that are to stay, read again as they change."""
 
 import asyncio
 import time
@@ -17,7 +17,7 @@ _FRESH_S = 1.0
 _SERVERS = """
 SELECT url, mode, health, reason, worker, definitions, models, embeddings, stats, loaded,
     extract(epoch FROM now() - heartbeat)::float AS silent_s
-FROM servers WHERE mode <> 'removed' ORDER BY registered
+FROM servers WHERE mode IN ('active', 'paused') ORDER BY registered
 """
 
 

@@ -5,11 +5,17 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from aiohttp import web
 
+from comfybridge.addresses import is_loopback
+from comfybridge.service import keys
+from comfybridge.service.alerting import Alerts
 from comfybridge.service.gateway.app import build
+from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
+from comfybridge.service.store import open_store
 from comfybridge.service.worker.worker import Settings, Worker
 
 logger = logging.getLogger(__name__)
@@ -17,10 +23,28 @@ logger = logging.getLogger(__name__)
 _GRACE_S = 2.0
 
 
-def gateway(*, host: str, port: int, database: str, store: str, keep_s: float, with_parent: bool = False) -> int:
-    """Serve until a signal comes."""
+def gateway(
+    *,
+    host: str,
+    port: int,
+    database: str,
+    store: str,
+    keep_s: float,
+    options: Options | None = None,
+    alerts: Alerts | None = None,
+    with_parent: bool = False,
+) -> int:
+    """Serve until a signal comes.
+
+    Raises:
+        NoKeys: others reach the host, and nobody would keep them out.
+        Unusable: the store cannot be used.
+    """
+    open_store(store).check()
     migrate(database)
-    app = build(database, store, keep_s=keep_s)
+    keys.needed(database, host)
+    options = replace(options or Options(), is_local=is_loopback(host))
+    app = build(database, store, keep_s=keep_s, options=options, alerts=alerts)
     if with_parent:
         end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     web.run_app(app, host=host, port=port, access_log=None, print=None, shutdown_timeout=_GRACE_S, reuse_address=True)
@@ -28,7 +52,12 @@ def gateway(*, host: str, port: int, database: str, store: str, keep_s: float, w
 
 
 def worker(settings: Settings, *, with_parent: bool = False) -> int:
-    """Work until a signal comes; the exit status."""
+    """Work until a signal comes; the exit status.
+
+    Raises:
+        Unusable: the store cannot be used.
+    """
+    open_store(settings.store).check()
     migrate(settings.database)
     working = Worker(settings)
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -131,7 +131,7 @@ class TestGenerate:
         pool_run = generate(client)
         sort(pool_run)
 
-        assert comfyui.received("POST", "/prompt")[0].body["extra_data"]["comfybridge"] == {"template": "sd15"}
+        assert comfyui.received("POST", "/prompt")[0].body["extra_data"]["comfybridge"] == {"template": "sd15@1"}
 
     def test_nothing_happens_before_the_first_item_is_asked_for(self, comfyui: Simulator, client: Client) -> None:
         generate(client)

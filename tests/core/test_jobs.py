@@ -297,7 +297,7 @@ class TestSuccess:
         make(client)
 
         (request,) = comfyui.received("POST", "/prompt")
-        assert request.body["extra_data"] == {"preview_method": "none", "comfybridge": {"template": "sd15"}}
+        assert request.body["extra_data"] == {"preview_method": "none", "comfybridge": {"template": "sd15@1"}}
         assert request.body["client_id"]
 
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -16,7 +17,10 @@ import requests
 from aiohttp import web
 from psycopg import conninfo
 
+from comfybridge.service import keys
+from comfybridge.service.alerting import Alerts
 from comfybridge.service.gateway.app import build
+from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
 from comfybridge.service.worker.worker import Settings, Worker
 from tests.contract.server import Server, eventually
@@ -44,7 +48,9 @@ def database(postgres_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def gateway(database_url: str, store: Path) -> Iterator[str]:
+def gateway(
+    database_url: str, store: Path, options: Options | None = None, alerts: Alerts | None = None
+) -> Iterator[str]:
     """A gateway's address."""
     loop = asyncio.new_event_loop()
     started = threading.Event()
@@ -52,7 +58,8 @@ def gateway(database_url: str, store: Path) -> Iterator[str]:
     stop = asyncio.Event()
 
     async def serve() -> None:
-        runner = web.AppRunner(build(database_url, str(store), keep_s=3600.0), shutdown_timeout=0.1)
+        app = build(database_url, str(store), keep_s=3600.0, options=options, alerts=alerts)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -73,8 +80,8 @@ def gateway(database_url: str, store: Path) -> Iterator[str]:
 
 
 @contextmanager
-def worker(database_url: str, store: Path, comfyui: str) -> Iterator[Worker]:
-    working = Worker(Settings(comfyui=comfyui, database=database_url, store=str(store)))
+def worker(database_url: str, store: Path, comfyui: str, **settings: Any) -> Iterator[Worker]:
+    working = Worker(Settings(comfyui=comfyui, database=database_url, store=str(store), **settings))
     thread = threading.Thread(target=working.run, name="worker", daemon=True)
     thread.start()
     try:
@@ -84,22 +91,31 @@ def worker(database_url: str, store: Path, comfyui: str) -> Iterator[Worker]:
         thread.join(60)
 
 
+def are_well(connection: psycopg.Connection, count: int) -> None:
+    """Wait until so many servers are ready."""
+
+    def are_ready() -> bool:
+        row = connection.execute("SELECT count(*) FROM servers WHERE health = 'well'").fetchone()
+        return row is not None and row[0] == count
+
+    eventually(are_ready)
+
+
 @contextmanager
-def service(postgres_url: str, store: Path, comfyuis: Sequence[str]) -> Iterator[str]:
-    """A gateway over these servers, all of them ready; its address."""
+def service(
+    postgres_url: str, store: Path, comfyuis: Sequence[str], options: Options | None = None, key: str = ""
+) -> Iterator[str]:
+    """A gateway over these servers, all of them ready; its address. With ``key``, it is needed."""
     with ExitStack() as stack:
         url = stack.enter_context(database(postgres_url))
         for comfyui in comfyuis:
             stack.enter_context(worker(url, store, comfyui))
-        address = stack.enter_context(gateway(url, store))
         with psycopg.connect(url, autocommit=True) as connection:
-            query = "SELECT count(*) FROM servers WHERE health = 'well'"
-
-            def are_ready() -> bool:
-                row = connection.execute(query).fetchone()
-                return row is not None and row[0] == len(comfyuis)
-
-            eventually(are_ready)
+            are_well(connection, len(comfyuis))
+            if key:
+                keys.add(connection, "test", {})
+                connection.execute("UPDATE keys SET hash = %s", (keys.hashed(key),))
+        address = stack.enter_context(gateway(url, store, options))
         yield address
 
 

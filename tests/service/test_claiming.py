@@ -107,6 +107,33 @@ def test_every_owner_has_a_turn_beside_a_greedy_one(connection: psycopg.Connecti
     assert sorted(order) == sorted([*owners, "greedy"])
 
 
+def test_200_keys_have_their_first_turn_within_230_starts_beside_one_with_400_jobs(
+    connection: psycopg.Connection,
+) -> None:
+    connection.execute(
+        "INSERT INTO jobs (prompt_id, owner, prompt, extra_data, targets, wants, priority, number, created)"
+        " SELECT owner || '-' || job, owner, '{}', '{}', '{}', 'sdxl', 1, nextval('numbers'),"
+        " now() - make_interval(secs => waited) FROM ("
+        "   SELECT 'greedy' AS owner, generate_series(1, 400) AS job, 200 AS waited"
+        "   UNION ALL SELECT 'key' || key, job, 100 FROM generate_series(1, 200) AS key, generate_series(1, 2) AS job"
+        " ) AS wanted"
+    )
+    connection.execute("INSERT INTO turns SELECT DISTINCT 1, owner, 0 FROM jobs")
+    running: list[claiming.Claimed] = []
+    first_turns: dict[str, int] = {}
+    for start in range(1, 231):
+        server = (ONE, OTHER)[start % 2]
+        job = claim(connection, server)
+        assert job is not None
+        first_turns.setdefault(job.owner, start)
+        running.append(job)
+        if len(running) > 3:  # as many as two servers hold
+            done = running.pop(0)
+            finish(connection, done.prompt_id, done.fence, End(outcome="succeeded", gpu_s=2.0), keep_s=60)
+
+    assert len(first_turns) == 201
+
+
 def test_server_gets_what_it_can_run(connection: psycopg.Connection) -> None:
     queue(connection, "flux", wants="flux")
 

@@ -2,26 +2,48 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeAlias
+from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 
 from aiohttp import web
 
 from comfybridge import addresses
+from comfybridge.service import webhooks
+from comfybridge.service.alerting import Alerts
 from comfybridge.service.database import async_pool
 from comfybridge.service.fleet import Fleet
-from comfybridge.service.gateway import info, prompts, upload, userdata, view
+from comfybridge.service.gateway import (
+    administration,
+    deliveries,
+    info,
+    links,
+    operating,
+    prompts,
+    upload,
+    userdata,
+    versions,
+    view,
+    watching,
+)
 from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.access import Handler, authenticated, watch
+from comfybridge.service.gateway.backlog import Backlog, Busy
 from comfybridge.service.gateway.callers import caller
-from comfybridge.service.gateway.hub import FEATURES, Hub
+from comfybridge.service.gateway.health import READINESS, Readiness, get_health, get_ready
+from comfybridge.service.gateway.hub import Hub
+from comfybridge.service.gateway.keyring import Keyring
+from comfybridge.service.gateway.metrics import METRICS, Metrics, get_metrics, measured
 from comfybridge.service.gateway.notices import Notices
-from comfybridge.service.gateway.state import STATE, State
-from comfybridge.service.store import open_store
+from comfybridge.service.gateway.offering import Offering
+from comfybridge.service.gateway.sending import Sender
+from comfybridge.service.gateway.state import STATE, Options, State
+from comfybridge.service.store import StoreAway, open_store
 from comfybridge.service.supervised import DATABASE_FAULTS
 
 logger = logging.getLogger(__name__)
 
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+LOOPS = web.AppKey("loops", tuple[Callable[[], Coroutine[None, None, None]], ...])
+"""What a gateway does all the time beside what its state does."""
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/prompt", prompts.get_prompt),
@@ -44,24 +66,57 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/view", view.get_view),
     ("POST", "/upload/image", upload.post_image),
     ("POST", "/upload/mask", upload.post_mask),
+    ("GET", "/comfybridge/keys", administration.get_keys),
+    ("POST", "/comfybridge/keys", administration.post_key),
+    ("PATCH", "/comfybridge/keys/{name}", administration.patch_key),
+    ("DELETE", "/comfybridge/keys/{name}", administration.delete_key),
     ("GET", "/userdata", userdata.get_list),
     ("GET", "/v2/userdata", userdata.get_tree),
     ("GET", "/userdata/{file}", userdata.get_file),
     ("POST", "/userdata/{file}", userdata.read_only),
     ("DELETE", "/userdata/{file}", userdata.read_only),
     ("POST", "/userdata/{file}/move/{dest}", userdata.read_only),
+    ("GET", "/comfybridge/servers", operating.get_servers),
+    ("POST", "/comfybridge/servers", operating.post_servers),
+    ("GET", "/comfybridge/versions", versions.get_versions),
+    ("POST", "/comfybridge/versions", versions.post_versions),
+    ("GET", "/comfybridge/deliveries", deliveries.get_deliveries),
+    ("POST", "/comfybridge/deliveries/{id}/retry", deliveries.post_retry),
 )
 
 _CONNECTIONS = 10
+_FORM_BYTES = 2**20
+"""What a form may have around the file in it."""
 
 
-def build(database: str, store: str, *, keep_s: float) -> web.Application:
-    app = web.Application(client_max_size=FEATURES["max_upload_size"], middlewares=[_guarded])
+def build(
+    database: str, store: str, *, keep_s: float, options: Options | None = None, alerts: Alerts | None = None
+) -> web.Application:
+    options = options or Options()
+    layers = [measured, _guarded, authenticated]
+    app = web.Application(client_max_size=options.largest_upload + _FORM_BYTES, middlewares=layers)
     pool = async_pool(database, most=_CONNECTIONS, name="gateway")
     hub = Hub(database, pool)
+    hub.features |= {"max_upload_size": options.largest_upload}
     app[STATE] = State(
-        pool=pool, store=open_store(store), fleet=Fleet(pool), hub=hub, notices=Notices(pool), keep_s=keep_s
+        pool=pool,
+        store=open_store(store),
+        fleet=Fleet(pool),
+        hub=hub,
+        notices=Notices(pool),
+        keep_s=keep_s,
+        keyring=Keyring(pool),
+        backlog=Backlog(pool, options.most_queued),
+        options=options,
+        offering=Offering(options.templates, options.look_every_s),
     )
+    endpoint = (alerts.url, alerts.secret) if alerts is not None else ("", "")
+    # Without an address of ours nobody knows where a link would lead.
+    link_for = partial(_link, app[STATE]) if options.public_url else None
+    sender = Sender(pool, alerts=endpoint, link_for=link_for)
+    app[METRICS] = Metrics(hub, sender)
+    app[READINESS] = Readiness()
+    app[LOOPS] = (sender.run, partial(watching.run, pool, alerts.thresholds if alerts is not None else None))
     for method, path, handler in ROUTES:
         for base in ("", "/api"):
             app.router.add_route(method, base + path, handler)
@@ -70,6 +125,9 @@ def build(database: str, store: str, *, keep_s: float) -> web.Application:
     for base in ("", "/api"):
         app.router.add_get(base + "/ws", _socket)
     app.router.add_get("/", info.get_root)
+    app.router.add_get("/metrics", get_metrics)
+    app.router.add_get("/health", get_health)
+    app.router.add_get("/ready", get_ready)
     app.router.add_get("/api/jobs", prompts.get_jobs)
     app.router.add_get("/api/jobs/{job_id}", prompts.get_job)
     app.router.add_get("/{path:.*}", _not_found)
@@ -80,7 +138,11 @@ def build(database: str, store: str, *, keep_s: float) -> web.Application:
 async def _running(app: web.Application) -> AsyncIterator[None]:
     state = app[STATE]
     await state.pool.open()
-    loops = [asyncio.create_task(loop) for loop in (state.hub.run(), state.notices.run())]
+    await state.signing.refresh(state.pool)
+    await asyncio.to_thread(state.offering.first_look)
+    offering = state.offering.run(state.pool, state.fleet)
+    own = (state.hub.run(), state.notices.run(), watch(state), offering)
+    loops = [asyncio.create_task(loop) for loop in (*own, *(begun() for begun in app[LOOPS]))]
     for task in loops:
         task.add_done_callback(_broken)
     yield
@@ -108,15 +170,32 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
     except Malformed as exc:
         error = {"type": "invalid_request", "message": str(exc), "details": "", "extra_info": {}}
         return web.json_response({"error": error, "node_errors": {}}, status=400)
+    except Busy as exc:
+        error = {"type": exc.kind, "message": str(exc), "details": "", "extra_info": {}}
+        again = {"Retry-After": str(exc.again_s)}
+        return web.json_response({"error": error, "node_errors": {}}, status=exc.status, headers=again)
+    except web.HTTPRequestEntityTooLarge:
+        largest = request.app[STATE].options.largest_upload
+        error = {"type": "too_large", "message": f"This is more than the {largest / 2**20:g} MiB that are taken here."}
+        return web.json_response({"error": error}, status=413)
     except DATABASE_FAULTS as exc:
         logger.warning("%s %s: the database is away: %s", request.method, request.path, exc)
         # It may be back already; the other connections of before are as dead as this one.
         await request.app[STATE].pool.check()
         return web.Response(status=503, text="The database is away.", headers={"Retry-After": "2"})
+    except StoreAway as exc:
+        logger.warning("%s %s: the store is away: %s", request.method, request.path, exc)
+        return web.Response(status=503, text="The store is away.", headers={"Retry-After": "2"})
 
 
 async def _socket(request: web.Request) -> web.StreamResponse:
     return await request.app[STATE].hub.handle(request, caller(request).owner)
+
+
+def _link(state: State, owner: str, seconds: float) -> webhooks.Link:
+    """How to make absolute links to an owner's files."""
+    base = state.options.public_url.rstrip("/")
+    return lambda place: base + links.signed(state, owner, place, seconds=seconds)
 
 
 async def _not_found(_request: web.Request) -> web.Response:

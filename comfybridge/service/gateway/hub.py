@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 FEATURES: dict[str, Any] = {
     "supports_preview_metadata": True,
-    "max_upload_size": 104857600,
     "extension": {"manager": {"supports_v4": True}},
 }
 
@@ -73,6 +72,8 @@ class Hub:
     def __init__(self, database: str, pool: AsyncConnectionPool) -> None:
         self._database = database
         self._pool = pool
+        self.features = dict(FEATURES)
+        """What clients are told that this gateway can."""
         self._clients: dict[str, set[Client]] = {}
         self._open: dict[str, set[str]] = {}
         """The jobs that wait or run, of callers who listen."""
@@ -82,6 +83,10 @@ class Hub:
         """The jobs whose end was told of late: news and looks may cross."""
 
     # Sockets
+
+    @property
+    def open_sockets(self) -> int:
+        return sum(map(len, self._clients.values()))
 
     async def handle(self, request: web.Request, owner: str) -> web.StreamResponse:
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S)
@@ -108,6 +113,17 @@ class Hub:
             if not self._clients[client.owner]:
                 del self._clients[client.owner]
                 self._open.pop(client.owner, None)
+
+    @property
+    def owners(self) -> list[str]:
+        """Of whom there are sockets."""
+        return list(self._clients)
+
+    def drop(self, owners: Iterable[str]) -> None:
+        """End the sockets of these."""
+        for owner in owners:
+            for client in self._clients.get(owner, ()):
+                client.transport.abort()
 
     async def _greet(self, client: Client) -> None:
         hello = frames.status(len(self._open.get(client.owner, ())))
@@ -136,7 +152,7 @@ class Hub:
             if is_first and isinstance(message, dict) and message.get("type") == "feature_flags":
                 flags = message.get("data") or {}
                 client.reads_metadata = flags.get("supports_preview_metadata") is True
-                await client.socket.send_json({"type": "feature_flags", "data": FEATURES})
+                await client.socket.send_json({"type": "feature_flags", "data": self.features})
             is_first = False
 
     # Notifications

@@ -171,16 +171,39 @@ async def inputs(pool: AsyncConnectionPool, owner: str) -> list[File]:
         return await (await cursor.execute(query, (owner,))).fetchall()
 
 
+async def announce(pool: AsyncConnectionPool, key: str) -> None:
+    """Note what is to be stored, so that it is found if nobody ever writes it down."""
+    query = "INSERT INTO garbage (key) VALUES (%s) ON CONFLICT (key) DO UPDATE SET since = now()"
+    async with pool.connection() as connection:
+        await connection.execute(query, (key,))
+
+
 async def keep(pool: AsyncConnectionPool, owner: str, kept: File) -> None:
-    """Write down an upload; one of the same name is replaced."""
+    """Write down an announced upload; one of the same name is replaced, and its bytes are noted in turn."""
     query = """
+        WITH noted AS (DELETE FROM garbage WHERE key = %(key)s),
+        replaced AS (
+            INSERT INTO garbage (key) SELECT key FROM files
+            WHERE owner = %(owner)s AND type = %(type)s AND subfolder = %(subfolder)s AND filename = %(filename)s
+                AND key <> %(key)s
+            ON CONFLICT (key) DO UPDATE SET since = now()
+        )
         INSERT INTO files (owner, type, subfolder, filename, key, digest, mime, size)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+        VALUES (%(owner)s, %(type)s, %(subfolder)s, %(filename)s, %(key)s, %(digest)s, %(mime)s, %(size)s)
         ON CONFLICT (owner, type, subfolder, filename) DO UPDATE SET
             key = EXCLUDED.key, digest = EXCLUDED.digest, mime = EXCLUDED.mime, size = EXCLUDED.size,
             prompt_id = NULL, node_id = NULL, created = now(), expires = NULL
     """
-    values = (owner, kept.type, kept.subfolder, kept.filename, kept.key, kept.digest, kept.mime, kept.size)
+    values = {
+        "owner": owner,
+        "type": kept.type,
+        "subfolder": kept.subfolder,
+        "filename": kept.filename,
+        "key": kept.key,
+        "digest": kept.digest,
+        "mime": kept.mime,
+        "size": kept.size,
+    }
     async with pool.connection() as connection:
         await connection.execute(query, values)
 

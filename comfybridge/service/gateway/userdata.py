@@ -1,24 +1,33 @@
-"""``/userdata``: the fleet's templates, as the workflows that one ComfyUI would have saved. Read-only."""
+"""``/userdata``: the fleet's templates, as the workflows that one ComfyUI would have saved. Read-only.
 
-import json
-from functools import cache
+Each caller finds one file for each template, in the version that the rollout gives him.
+"""
+
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
 
-from comfybridge import library
+from comfybridge import versioned
+from comfybridge.service.gateway.callers import caller
+from comfybridge.service.gateway.state import STATE
+from comfybridge.service.templates import Version
 
 _FOLDER = "workflows"
 
 
-@cache
-def _files() -> dict[str, bytes]:
-    """Path -> content, as of the start."""
-    return {
-        f"{_FOLDER}/{template.name}.json": json.dumps(template.prompt, ensure_ascii=False).encode()
-        for template in library.templates()
-    }
+def user_of(request: web.Request) -> str:
+    """On whose behalf a caller asks: what the core says, or ComfyUI's own window; empty where nobody says it."""
+    return request.query.get(versioned.USER, "") or request.headers.get("Comfy-User", "")
+
+
+def _found(request: web.Request) -> Iterator[Version]:
+    offering, who = request.app[STATE].offering, caller(request)
+    for name in sorted(offering.held.versions):
+        version = offering.version(name, who, user_of(request))
+        if version is not None and (who.templates is None or name in who.templates):
+            yield version
 
 
 async def get_list(request: web.Request) -> web.Response:
@@ -29,9 +38,9 @@ async def get_list(request: web.Request) -> web.Response:
         return web.Response(status=403, text="Invalid directory")
     if folder != _FOLDER:
         return web.Response(status=404, text="Directory not found")
-    names = [path.removeprefix(f"{_FOLDER}/") for path in _files()]
     if _is_set(request, "full_info"):
-        return web.json_response([_info(name) for name in names])
+        return web.json_response([_info(version) for version in _found(request)])
+    names = [f"{version.name}.json" for version in _found(request)]
     if _is_set(request, "split"):
         return web.json_response([[name, *name.split("/")] for name in names])
     return web.json_response(names)
@@ -42,20 +51,37 @@ async def get_tree(request: web.Request) -> web.Response:
     wanted = unquote(request.query.get("path", "")).strip("/")
     if ".." in wanted:
         return web.Response(status=400, text="Invalid path requested")
+    if wanted not in ("", _FOLDER):
+        return web.Response(status=404, text="Requested path not found")
     files = [
-        {"name": path.rpartition("/")[2], "path": path, "type": "file", "size": len(content), "modified": 0}
-        for path, content in _files().items()
+        {
+            "name": f"{version.name}.json",
+            "path": f"{_FOLDER}/{version.name}.json",
+            "type": "file",
+            "size": len(version.content),
+            "modified": version.modified,
+        }
+        for version in _found(request)
     ]
     if wanted == _FOLDER:
         return web.json_response(files)
-    if wanted:
-        return web.Response(status=404, text="Requested path not found")
     return web.json_response([{"name": _FOLDER, "path": _FOLDER, "type": "directory"}, *files])
 
 
 async def get_file(request: web.Request) -> web.Response:
-    content = _files().get(unquote(request.match_info["file"]))
-    return web.Response(status=404) if content is None else web.Response(body=content, content_type="application/json")
+    """A template by its name; for admins a version, too, to try it before its rollout."""
+    folder, _, file = unquote(request.match_info["file"]).partition("/")
+    name, who = file.removesuffix(".json"), caller(request)
+    if folder != _FOLDER or not file.endswith(".json"):
+        return web.Response(status=404)
+    offering = request.app[STATE].offering
+    version = offering.version(name, who, user_of(request))
+    if version is None and who.is_admin:
+        version = offering.exactly(name)
+    if version is None:
+        return web.Response(status=404)
+    # Tomorrow it may be another one.
+    return web.Response(body=version.content, content_type="application/json", headers={"Cache-Control": "no-cache"})
 
 
 async def read_only(_request: web.Request) -> web.Response:
@@ -63,8 +89,13 @@ async def read_only(_request: web.Request) -> web.Response:
     return web.Response(status=403, text="Saved workflows are read-only here.")
 
 
-def _info(name: str) -> dict[str, Any]:
-    return {"path": name, "size": len(_files()[f"{_FOLDER}/{name}"]), "modified": 0, "created": 0}
+def _info(version: Version) -> dict[str, Any]:
+    return {
+        "path": f"{version.name}.json",
+        "size": len(version.content),
+        "modified": version.modified,
+        "created": version.modified,
+    }
 
 
 def _is_set(request: web.Request, name: str) -> bool:

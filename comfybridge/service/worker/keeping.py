@@ -29,6 +29,11 @@ class Leases:
             if self._held.get(job.prompt_id) is job:
                 del self._held[job.prompt_id]
 
+    @property
+    def held(self) -> list[Claimed]:
+        with self._lock:
+            return list(self._held.values())
+
     def __len__(self) -> int:
         return len(self._held)
 
@@ -48,12 +53,13 @@ def sweep(connection: Connection, *, keep_s: float) -> int:
     for job in claiming.lapsed(connection):
         if job.attempts < MOST_ATTEMPTS:
             moved += claiming.release(connection, job.prompt_id, job.fence, counts=True)
-            logger.warning("prompt %s moves on: the worker of %s is silent", job.prompt_id, job.server)
+            about = {"prompt_id": job.prompt_id, "server": job.server}
+            logger.warning("prompt %s moves on: the worker of %s is silent", job.prompt_id, job.server, extra=about)
         else:
             error = Lost(*poisoned(job.attempts, "its worker vanished", "工作进程消失"))
             end = ends.without_comfyui(job.prompt_id, error)
             moved += finish(connection, job.prompt_id, job.fence, end, keep_s=keep_s)
-    return moved
+    return moved + claiming.unavoid(connection)
 
 
 def poisoned(attempts: int, why_en: str, why_zh: str) -> tuple[str, str]:

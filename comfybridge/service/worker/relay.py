@@ -65,6 +65,12 @@ class Relay:
             self._waiting.put(_Item(followed.job, is_start=True))
             followed.on_start()
 
+    def queued_again(self, prompt_id: str) -> None:
+        """The job waits in its ComfyUI's queue once more: it will start a second time."""
+        followed = self._followed.get(prompt_id)
+        if followed is not None:
+            followed.has_started = False
+
     @property
     def not_started(self) -> list[str]:
         return [prompt_id for prompt_id, followed in list(self._followed.items()) if not followed.has_started]

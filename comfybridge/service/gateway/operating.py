@@ -1,0 +1,38 @@
+"""``/comfybridge/servers``: which there are, and taking one in, pausing, draining and removing it. For admins."""
+
+import json
+
+from aiohttp import web
+
+from comfybridge.service import changing
+from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.callers import caller
+from comfybridge.service.gateway.state import STATE
+from comfybridge.service.servers import ACTIONS, NotAnAddress
+
+
+async def get_servers(request: web.Request) -> web.Response:
+    if not caller(request).is_admin:
+        return web.Response(status=403)
+    return web.json_response({"servers": await changing.servers_async(request.app[STATE].pool)})
+
+
+async def post_servers(request: web.Request) -> web.Response:
+    """``{"action": "add" | "pause" | "drain" | "resume" | "remove", "url": …}``."""
+    if not caller(request).is_admin:
+        return web.Response(status=403)
+    try:
+        body = await request.json()
+        action, url = body["action"], body["url"]
+    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as exc:
+        raise Malformed("the body names an action and a url") from exc
+    if action not in ACTIONS or not isinstance(url, str):
+        raise Malformed(f"the action is one of {', '.join(ACTIONS)}, and the url a text")
+    try:
+        change = await changing.change_async(request.app[STATE].pool, action, url)
+    except NotAnAddress as exc:
+        raise Malformed(str(exc)) from exc
+    if change is None:
+        return web.json_response({"error": "There is no such server."}, status=404)
+    en, zh = change.sentences
+    return web.json_response({"mode": change.mode, "message": {"en": en, "zh": zh}})
