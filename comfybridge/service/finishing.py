@@ -16,6 +16,8 @@ from comfybridge.service.database import ENDED, as_json, told
 
 _LATEST = 0.3
 """How much the latest run counts in what such a graph is expected to take."""
+_LEAST_TURN_S = 0.1
+"""What every turn costs: whoever sends what is cached would else be first for ever."""
 
 _LOCK = """
 SELECT owner, client_id, priority, wants, estimate_s FROM jobs
@@ -111,7 +113,7 @@ def finish(connection: Connection, prompt_id: str, fence: int, end: End, *, keep
         }
         connection.execute(_END, values)
     bill = {
-        "gpu_s": end.gpu_s,
+        "gpu_s": max(end.gpu_s, _LEAST_TURN_S),
         "estimate_s": estimate_s,
         "priority": priority,
         "owner": owner,

@@ -107,8 +107,9 @@ def test_every_owner_has_a_turn_beside_a_greedy_one(connection: psycopg.Connecti
     assert sorted(order) == sorted([*owners, "greedy"])
 
 
+@pytest.mark.parametrize("gpu_s", [2.0, 0.0])
 def test_200_keys_have_their_first_turn_within_230_starts_beside_one_with_400_jobs(
-    connection: psycopg.Connection,
+    connection: psycopg.Connection, gpu_s: float
 ) -> None:
     connection.execute(
         "INSERT INTO jobs (prompt_id, owner, prompt, extra_data, targets, wants, priority, number, created)"
@@ -129,7 +130,7 @@ def test_200_keys_have_their_first_turn_within_230_starts_beside_one_with_400_jo
         running.append(job)
         if len(running) > 3:  # as many as two servers hold
             done = running.pop(0)
-            finish(connection, done.prompt_id, done.fence, End(outcome="succeeded", gpu_s=2.0), keep_s=60)
+            finish(connection, done.prompt_id, done.fence, End(outcome="succeeded", gpu_s=gpu_s), keep_s=60)
 
     assert len(first_turns) == 201
 

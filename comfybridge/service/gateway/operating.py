@@ -6,21 +6,21 @@ from aiohttp import web
 
 from comfybridge.service import changing
 from comfybridge.service.gateway.accepting import Malformed
-from comfybridge.service.gateway.callers import caller
+from comfybridge.service.gateway.callers import admins_only, caller
 from comfybridge.service.gateway.state import STATE
 from comfybridge.service.servers import ACTIONS, NotAnAddress
 
 
 async def get_servers(request: web.Request) -> web.Response:
     if not caller(request).is_admin:
-        return web.Response(status=403)
+        return admins_only()
     return web.json_response({"servers": await changing.servers_async(request.app[STATE].pool)})
 
 
 async def post_servers(request: web.Request) -> web.Response:
     """``{"action": "add" | "pause" | "drain" | "resume" | "remove", "url": …}``."""
     if not caller(request).is_admin:
-        return web.Response(status=403)
+        return admins_only()
     try:
         body = await request.json()
         action, url = body["action"], body["url"]
