@@ -26,8 +26,8 @@ LARGEST_NOTIFICATION = 7900
 
 _CONNECT_S = 10
 
-Away = psycopg.OperationalError
-"""The database does not answer, or cannot be reached."""
+Away = (psycopg.OperationalError, psycopg.ProgrammingError)
+"""The database does not answer, or what should be its address is none."""
 
 
 def sync_pool(url: str, *, most: int, name: str) -> ConnectionPool:
