@@ -162,13 +162,12 @@ def test_job_taken_out_of_the_queue_is_told_of(
     connection: Connection, receiver: Receiver, url: str, tmp_path: Path
 ) -> None:
     secret = add_key(connection, "me", f"{receiver.url}/hook")
-    with Simulator() as comfyui, worker(url, tmp_path, comfyui.url), gateway(url, tmp_path) as address:
+    with gateway(url, tmp_path) as address:
         server = Server(address)
         server._session.headers["Authorization"] = f"Bearer {TOKEN}"
-        eventually(lambda: server.get("/ready").status_code == 200)
-        connection.execute("UPDATE servers SET mode = 'paused'")
-        eventually(lambda: server.get("/ready").status_code == 503)
-        comfyui.hold()
+        with Simulator() as comfyui, worker(url, tmp_path, comfyui.url):
+            eventually(lambda: server.get("/ready").status_code == 200)
+        # Now nobody takes it.
         prompt_id = server.submit(graphs.solid())
 
         server.post("/queue", json={"delete": [prompt_id]})
@@ -177,7 +176,6 @@ def test_job_taken_out_of_the_queue_is_told_of(
         assert message["type"] == "job.cancelled"
         assert message["data"]["reason"]["en"] == "Removed from the queue."
         assert message["data"]["outputs"] == []
-        comfyui.release()
         server.close()
 
 
