@@ -1,5 +1,6 @@
 """One job on one ComfyUI: bring its files, submit it or find it there, wait, keep what it made."""
 
+import contextlib
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -14,13 +15,14 @@ from comfybridge.errors import Cancelled, ComfyError, FileGone, Lost, Rejected, 
 from comfybridge.events import Listener
 from comfybridge.graph import InputRef, Prompt, fill
 from comfybridge.jobs import Job
-from comfybridge.media import InputFile, MediaType, media_type, output_type
-from comfybridge.messages import Interrupted, NodeFailed, Output, Succeeded, read_history
+from comfybridge.media import InputFile, MediaType, media_type
+from comfybridge.messages import Interrupted, NodeFailed, Succeeded, read_history
 from comfybridge.preflight import explain, sentences
-from comfybridge.service import ends, store
+from comfybridge.service import ends, outputs
 from comfybridge.service.claiming import Claimed
 from comfybridge.service.finishing import End, Kept
 from comfybridge.service.store import Store
+from comfybridge.service.worker.shelf import Shelf
 from comfybridge.template import Template
 
 logger = logging.getLogger(__name__)
@@ -46,6 +48,7 @@ class Run:
     job: Claimed
     client: Client
     store: Store
+    shelf: Shelf
 
     def __call__(self, listener: Listener, deadline: Deadline, *, may_be_there: bool) -> End | Back:
         """Run the job to its end; where it ``may_be_there`` already, it is looked for first."""
@@ -53,7 +56,7 @@ class Run:
             return self._run(listener, deadline, may_be_there=may_be_there)
         except TimedOut as exc:
             self._cancel()
-            return ends.without_comfyui(self.job.prompt_id, exc)
+            return ends.without_comfyui(self.job.prompt_id, exc, self.shelf.shown, self.shelf.kept())
         except Cancelled as exc:
             return ends.removed(exc)
         except Lost as exc:
@@ -61,7 +64,7 @@ class Run:
         except Unavailable as exc:
             return Back(error=exc, counts=not exc.refused, after_s=_AFTER_LOSS_S)
         except ComfyError as exc:
-            return ends.without_comfyui(self.job.prompt_id, exc)
+            return ends.without_comfyui(self.job.prompt_id, exc, self.shelf.shown, self.shelf.kept())
 
     def _run(self, listener: Listener, deadline: Deadline, *, may_be_there: bool) -> End | Back:
         prompt_id = self.job.prompt_id
@@ -145,26 +148,18 @@ class Run:
         return fill(self.job.prompt, named) if named else self.job.prompt
 
     def _kept(self, known: Job, entry: Mapping[str, Any], deadline: Deadline) -> Iterator[Kept]:
-        """Bring what the job saved into the store, one file in memory at a time."""
-        for number, output in enumerate(_files(entry)):
-            data = jobs.patiently(known, deadline, partial(self.client.view, output, deadline))
-            media = output_type(data, output.filename)
-            key = store.output_key(self.job.prompt_id, self.job.fence, number)
-            self.store.put(key, data)
-            yield Kept(
-                node_id=output.node_id,
-                type=output.type,
-                subfolder=output.subfolder,
-                filename=output.filename,
-                key=key,
-                digest=store.digest(data),
-                mime=media.mime if media is not None else "application/octet-stream",
-                size=len(data),
-            )
+        """Bring what the job made into the store, one file in memory at a time."""
+        for node_id, output in (entry.get("outputs") or {}).items():
+            viewed = outputs.viewed(node_id, output)
+            for file in (*outputs.named(node_id, output), *viewed):
+                view = partial(self.client.view, file, deadline)
+                with contextlib.suppress(*((FileGone,) if file in viewed else ())):
+                    yield self.shelf.keep(file, partial(jobs.patiently, known, deadline, view))
 
     def _forget(self, deadline: Deadline) -> None:
         self.client.free(deadline)
         self.client.forget(self.job.prompt_id, deadline)
+        self.shelf.forget()
 
     def _cancel(self) -> None:
         try:
@@ -181,10 +176,3 @@ def _drained(waiting: Any) -> Mapping[str, Any]:
         except StopIteration as end:
             found: Mapping[str, Any] = end.value
             return found
-
-
-def _files(entry: Mapping[str, Any]) -> list[Output]:
-    """All files that a history entry names, of failed jobs too, each once."""
-    told = {**entry, "status": {**(entry.get("status") or {}), "status_str": "success"}}
-    verdict = read_history(told)
-    return list(dict.fromkeys(verdict.outputs)) if isinstance(verdict, Succeeded) else []

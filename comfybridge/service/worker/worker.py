@@ -31,6 +31,8 @@ from comfybridge.service.worker.describing import Description
 from comfybridge.service.worker.keeping import Leases, poisoned, sweep
 from comfybridge.service.worker.relay import Relay
 from comfybridge.service.worker.running import Back, Run
+from comfybridge.service.worker.shelf import Shelf
+from comfybridge.service.worker.showing import Showing
 
 logger = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ class Worker:
         self._url = self._client.base_url
         self._store = open_store(settings.store)
         self._pool = sync_pool(settings.database, most=6, name=self.name)
+        self._showing = Showing(self._pool, self._relay.tell, keep_s=settings.keep_s)
         self._leases = Leases()
         self._description = Description(self._client, self._url, self.name)
         self._threads = Supervised()
@@ -89,6 +92,7 @@ class Worker:
         self._threads.start("keep", self._keep)
         self._threads.start("describe", self._describe)
         self._threads.start("publish", self._publish)
+        self._threads.start("show", self._showing.show)
         for number in range(_RUNNERS):
             self._threads.start(f"run-{number}", self._run_jobs)
         self._threads.stopping.wait()
@@ -158,13 +162,14 @@ class Worker:
 
     def _work_on(self, job: Claimed, on_start: Callable[[], None], *, may_be_there: bool) -> None:
         deadline = Deadline(self._settings.limit_s)
-        self._relay.follow(job, on_start)
+        shelf = Shelf(job, self._client, self._store)
+        self._relay.follow(job, on_start, partial(self._showing.hear, shelf))
         logger.info("prompt %s begins at %s, attempt %d", job.prompt_id, self._url, job.attempts)
         try:
             if job.is_running:
                 self._relay.started(job.prompt_id)
             with self._client.listen(job.prompt_id, deadline) as listener:
-                ended = Run(job, self._client, self._store)(listener, deadline, may_be_there=may_be_there)
+                ended = Run(job, self._client, self._store, shelf)(listener, deadline, may_be_there=may_be_there)
             self._relay.leave(job.prompt_id)
             on_start()
             self._settle(job, ended)
