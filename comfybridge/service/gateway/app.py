@@ -10,7 +10,7 @@ from aiohttp import web
 from comfybridge import addresses
 from comfybridge.service.database import async_pool
 from comfybridge.service.fleet import Fleet
-from comfybridge.service.gateway import info, prompts, upload, userdata, view
+from comfybridge.service.gateway import editor, info, prompts, upload, userdata, view
 from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.hub import FEATURES, Hub
@@ -50,6 +50,21 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/userdata/{file}", userdata.read_only),
     ("DELETE", "/userdata/{file}", userdata.read_only),
     ("POST", "/userdata/{file}/move/{dest}", userdata.read_only),
+    ("GET", "/users", editor.get_users),
+    ("GET", "/settings", editor.get_settings),
+    ("POST", "/settings", editor.post_settings),
+    ("GET", "/settings/{id}", editor.get_setting),
+    ("POST", "/settings/{id}", editor.post_setting),
+    ("GET", "/i18n", editor.get_nothing),
+    ("GET", "/global_subgraphs", editor.get_nothing),
+    ("GET", "/workflow_templates", editor.get_nothing),
+    ("GET", "/experiment/models", editor.get_model_folders),
+    ("GET", "/experiment/models/{folder}", editor.get_models_of),
+    ("GET", "/internal/files/{directory_type}", editor.get_files),
+    ("GET", "/internal/folder_paths", editor.get_nothing),
+    ("GET", "/internal/logs", editor.get_log),
+    ("GET", "/internal/logs/raw", editor.get_raw_log),
+    ("PATCH", "/internal/logs/subscribe", editor.subscribe),
 )
 
 _CONNECTIONS = 10

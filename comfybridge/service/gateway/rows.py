@@ -171,6 +171,16 @@ async def inputs(pool: AsyncConnectionPool, owner: str) -> list[File]:
         return await (await cursor.execute(query, (owner,))).fetchall()
 
 
+async def newest(pool: AsyncConnectionPool, owner: str, folder: str) -> list[str]:
+    """The names in a folder of the caller's, but not below it, the newest first."""
+    query = """
+        SELECT filename FROM files WHERE owner = %s AND type = %s AND subfolder = ''
+        ORDER BY created DESC, filename LIMIT %s
+    """
+    async with pool.connection() as connection:
+        return [name for (name,) in await (await connection.execute(query, (owner, folder, _MOST))).fetchall()]
+
+
 async def keep(pool: AsyncConnectionPool, owner: str, kept: File) -> None:
     """Write down an upload; one of the same name is replaced."""
     query = """
