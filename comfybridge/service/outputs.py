@@ -54,6 +54,8 @@ def _viewed(number: int, value: Any) -> Place | None:
     path = PurePosixPath(value) if isinstance(value, str) else None
     if path is None or not path.suffix or path.is_absolute() or ".." in path.parts or path.as_posix() != value:
         return None
+    if "\\" in value:
+        return None
     if number == 0:
         return "output", path.parent.as_posix() if len(path.parts) > 1 else "", path.name
     # The front end looks for a background in the folder that its path begins with.
