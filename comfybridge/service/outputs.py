@@ -51,10 +51,8 @@ def named_anew(output: Mapping[str, Any], renamed: Mapping[Place, str]) -> dict[
 
 
 def _viewed(number: int, value: Any) -> Place | None:
-    path = PurePosixPath(value) if isinstance(value, str) else None
+    path = PurePosixPath(value) if isinstance(value, str) and "\\" not in value else None
     if path is None or not path.suffix or path.is_absolute() or ".." in path.parts or path.as_posix() != value:
-        return None
-    if "\\" in value:
         return None
     if number == 0:
         return "output", path.parent.as_posix() if len(path.parts) > 1 else "", path.name
