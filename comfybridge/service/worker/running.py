@@ -136,7 +136,7 @@ class Run:
 
     def _with_files(self, deadline: Deadline) -> Prompt:
         """The graph with the caller's files by the names that they have on this server."""
-        named: dict[InputRef, str] = {}
+        named: dict[InputRef, Any] = {}
         for wanted in self.job.inputs:
             data = self.store.get(wanted["key"])
             suffix = PurePosixPath(wanted["filename"]).suffix
@@ -144,7 +144,11 @@ class Run:
             media = MediaType(found.mime if found is not None else "application/octet-stream", suffix)
             ref = InputRef(wanted["node_id"], wanted["input"])
             file = InputFile(data, media)
-            named[ref] = self.client.upload_image(file, deadline, subfolder=wanted["subfolder"])
+            name = self.client.upload_image(file, deadline, subfolder=wanted["subfolder"])
+            if key := wanted.get("within"):
+                named[ref] = {**named.get(ref, self.job.prompt[ref.node_id]["inputs"][ref.input]), key: name}
+            else:
+                named[ref] = name
         return fill(self.job.prompt, named) if named else self.job.prompt
 
     def _kept(self, known: Job, entry: Mapping[str, Any], deadline: Deadline) -> Iterator[Kept]:
