@@ -57,6 +57,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/settings/{id}", editor.post_setting),
     ("GET", "/i18n", editor.get_nothing),
     ("GET", "/global_subgraphs", editor.get_nothing),
+    ("GET", "/global_subgraphs/{id}", editor.get_null),
     ("GET", "/workflow_templates", editor.get_nothing),
     ("GET", "/experiment/models", editor.get_model_folders),
     ("GET", "/experiment/models/{folder}", editor.get_models_of),

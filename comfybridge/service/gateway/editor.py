@@ -55,6 +55,10 @@ async def get_nothing(_request: web.Request) -> web.Response:
     return web.json_response({})
 
 
+async def get_null(_request: web.Request) -> web.Response:
+    return web.json_response(None)
+
+
 async def get_model_folders(request: web.Request) -> web.Response:
     fleet = request.app[STATE].fleet
     await fleet.refresh()
