@@ -19,7 +19,6 @@ _LISTED = {
     "video_upload": ("video",),
 }
 """The kinds of uploaded files that ComfyUI lists for an input that takes one; all of them for any other flag."""
-_ANNOTATIONS = ("[input]", "[output]", "[temp]")
 
 
 def digest(value: Any) -> str:
@@ -58,7 +57,7 @@ def possible_files(prompt: Prompt, classes: Classes) -> Iterator[tuple[InputRef,
     """The inputs whose text may name a file of the caller's, which nothing declares, by the key within their value.
 
     Lists that offer another value, as LoadLatent's where no server has a latent of its own, and what widgets upload as
-    they go, with its folder: a webcam's picture, a recording, the views of a 3D scene.
+    they go: a webcam's picture, a recording, the views of a 3D scene.
     """
     graph = Graph(prompt, {})
     for node_id in prompt:
@@ -68,11 +67,11 @@ def possible_files(prompt: Prompt, classes: Classes) -> Iterator[tuple[InputRef,
             if not spec or _flag(spec) or spec[0] == "STRING":
                 continue
             if isinstance(value, str):
-                if value not in _options(spec) if _is_list(spec) else value.endswith(_ANNOTATIONS):
+                if value not in _options(spec) if _is_list(spec) else "." in value:
                     yield InputRef(node_id, name), "", value
             elif isinstance(value, dict):
                 for key, text in value.items():
-                    if isinstance(text, str) and text.endswith(_ANNOTATIONS):
+                    if isinstance(text, str) and "." in text:
                         yield InputRef(node_id, name), key, text
 
 

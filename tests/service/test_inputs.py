@@ -82,9 +82,10 @@ def test_views_of_a_scene_reach_the_server(postgres: str, tmp_path: Path) -> Non
             server.upload(f"{name}.png", content, type="temp", subfolder="threed")
         server.upload("mesh.glb", b"glTF\2\0\0\0", subfolder="3d")
         scene = {name: f"threed/{name}.png [temp]" for name in views}
+        scene["recording"] = server.upload("recording.mp4", b"a film").json()["name"]
         inputs = {
             "model_file": "3d/mesh.glb",
-            "image": {**scene, "recording": "", "camera_info": {"zoom": 1}},
+            "image": {**scene, "camera_info": {"zoom": 1, "type": "no.file"}},
             "width": 8,
             "height": 8,
         }
@@ -92,12 +93,12 @@ def test_views_of_a_scene_reach_the_server(postgres: str, tmp_path: Path) -> Non
         server.run({"1": {"class_type": "Load3D", "inputs": inputs}, "2": graphs.save("1")})
 
         uploaded = [request.body["image"]["content"] for request in comfyui.received("POST", "/upload/image")]
-        assert set(uploaded) == {*views.values(), b"glTF\2\0\0\0"}
+        assert set(uploaded) == {*views.values(), b"a film", b"glTF\2\0\0\0"}
         ran = comfyui.received("POST", "/prompt")[0].body["prompt"]["1"]["inputs"]
         assert ran["model_file"].endswith(".glb")
-        assert ran["image"]["camera_info"] == {"zoom": 1}
-        assert ran["image"]["recording"] == ""
+        assert ran["image"]["camera_info"] == {"zoom": 1, "type": "no.file"}
+        assert ran["image"]["recording"].endswith(".mp4")
         names = [ran["image"][name] for name in views]
-        assert len(set(names)) == 3
+        assert len({*names, ran["image"]["recording"]}) == 4
         assert not any("[" in name for name in names)
         server.close()
