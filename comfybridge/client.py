@@ -193,6 +193,11 @@ class Client:
         files = [str(name).replace("\\", "/") for name in listed if isinstance(name, str)]
         return sorted(name.removesuffix(".json") for name in files if name.endswith(".json"))
 
+    def input_files(self, deadline: Deadline) -> list[str]:
+        """What lies in the server's ``input`` folder, but not below it; empty where it does not tell."""
+        listed = once_more(lambda: self._listed("/internal/files/input", deadline), deadline)
+        return [name for name in listed if isinstance(name, str)]
+
     def _listed(self, path: str, deadline: Deadline) -> list[Any]:
         answer = self._request("GET", path, deadline, accept=(403, 404, 405))
         if answer.status != HTTPStatus.OK:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 STATUSES = ("pending", "in_progress", "completed", "failed")
+CANCELLED = "cancelled"
+"""What later versions, and the front ends made for them, call an interrupted job."""
 PREVIEWABLE = frozenset({"images", "video", "audio"})
 MESH_SUFFIXES = (".obj", ".fbx", ".gltf", ".glb")
 END_EVENTS = ("execution_success", "execution_error", "execution_interrupted")
@@ -14,16 +16,16 @@ class BadQuery(Exception):
     """ComfyUI refuses the question, in these words."""
 
 
-def page(jobs: Iterable[Job], query: Mapping[str, str]) -> Job:
-    """The answer to a question for some of the jobs.
+def page(jobs: Iterable[Job], query: Mapping[str, str], known: Sequence[str] = STATUSES) -> Job:
+    """The answer to a question for some of the jobs, whose statuses are ``known``.
 
     Raises:
         BadQuery: the question is none.
     """
-    wanted = [status.strip().lower() for status in query.get("status", "").split(",") if status.strip()] or STATUSES
+    wanted = [status.strip().lower() for status in query.get("status", "").split(",") if status.strip()] or known
     sort_by, sort_order = query.get("sort_by", "created_at").lower(), query.get("sort_order", "desc").lower()
-    if unknown := [status for status in wanted if status not in STATUSES]:
-        raise BadQuery(f"Invalid status value(s): {', '.join(unknown)}. Valid values: {', '.join(STATUSES)}")
+    if unknown := [status for status in wanted if status not in known]:
+        raise BadQuery(f"Invalid status value(s): {', '.join(unknown)}. Valid values: {', '.join(known)}")
     if sort_by not in ("created_at", "execution_duration"):
         raise BadQuery("sort_by must be 'created_at' or 'execution_duration'")
     if sort_order not in ("asc", "desc"):

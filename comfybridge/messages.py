@@ -189,19 +189,39 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def files(node_id: str, output: Mapping[str, Any]) -> Iterable[Output]:
+    """The files that one node's output names: in its lists, and in whatever form deeper, in custom packs' outputs."""
+    for values in output.values():
+        for value in values if isinstance(values, list) else [values]:
+            if isinstance(values, list) and isinstance(value, Mapping) and value.get("filename"):
+                # Two have defaults, as in /view.
+                folder, subfolder = str(value.get("type", "output")), str(value.get("subfolder", ""))
+                yield Output(node_id, str(value["filename"]), subfolder, folder, _link(value))
+            else:
+                yield from _deeper(node_id, value)
+
+
+def _deeper(node_id: str, value: Any) -> Iterable[Output]:
+    if isinstance(value, Mapping):
+        place = (value.get("filename"), value.get("subfolder"), value.get("type"))
+        if all(isinstance(part, str) for part in place) and place[0]:
+            yield Output(node_id, *map(str, place), _link(value))
+        else:
+            for inner in value.values():
+                yield from _deeper(node_id, inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _deeper(node_id, inner)
+
+
+def _link(file: Mapping[str, Any]) -> str:
+    link = str(file.get(LINK, ""))
+    return link if _WEB.fullmatch(link) else ""
+
+
 def _outputs(nodes: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterable[Output]:
     for node_id, output in nodes:
-        for files in output.values():
-            for file in files if isinstance(files, list) else ():
-                if isinstance(file, Mapping) and file.get("filename"):
-                    link = str(file.get(LINK, ""))
-                    yield Output(
-                        node_id,
-                        str(file["filename"]),
-                        str(file.get("subfolder", "")),
-                        str(file.get("type", "output")),
-                        link if _WEB.fullmatch(link) else "",
-                    )
+        yield from files(node_id, output)
 
 
 def _texts(nodes: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterable[str]:

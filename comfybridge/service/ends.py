@@ -1,15 +1,20 @@
 """How jobs end that no ComfyUI told the end of, and what the others' histories say. Pure."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from comfybridge.errors import ComfyError
-from comfybridge.service.finishing import End
+from comfybridge.service.finishing import End, Kept
 
 
-def without_comfyui(prompt_id: str, error: ComfyError) -> End:
-    """An end in ComfyUI's shape of a failed prompt, so that every client understands it."""
+def without_comfyui(
+    prompt_id: str, error: ComfyError, outputs: Mapping[str, Any] | None = None, files: Sequence[Kept] = ()
+) -> End:
+    """An end in ComfyUI's shape of a failed prompt, so that every client understands it.
+
+    ``outputs`` and their ``files`` are what its client has been shown before.
+    """
     now = int(time.time() * 1000)
     failure = {
         "prompt_id": prompt_id,
@@ -28,8 +33,8 @@ def without_comfyui(prompt_id: str, error: ComfyError) -> End:
         ["execution_error", failure],
     ]
     status = {"status_str": "error", "completed": False, "messages": messages}
-    history = {"outputs": {}, "status": status, "meta": {}}
-    return End(outcome=error.outcome, history=history, reason=(str(error), error.zh))
+    history = {"outputs": dict(outputs or {}), "status": status, "meta": {}}
+    return End(outcome=error.outcome, history=history, reason=(str(error), error.zh), files=files)
 
 
 def removed(error: ComfyError) -> End:

@@ -13,6 +13,7 @@ from typing import Any
 from psycopg import Connection
 
 from comfybridge.service.database import ENDED, as_json, told
+from comfybridge.service.outputs import Place, named_anew
 
 _LATEST = 0.3
 """How much the latest run counts in what such a graph is expected to take."""
@@ -72,10 +73,6 @@ class Kept:
     size: int
 
 
-Place = tuple[str, str, str]
-"""type, subfolder, filename."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
     """``history`` is what ComfyUI tells of the job, without the prompt; ``None`` where it would tell nothing.
@@ -97,11 +94,8 @@ def finish(connection: Connection, prompt_id: str, fence: int, end: End, *, keep
         if row is None:
             return False
         owner, client_id, priority, wants, estimate_s = row
-        renamed = {
-            (file.type, file.subfolder, file.filename): _place(connection, owner, prompt_id, file, keep_s=keep_s)
-            for file in sorted(end.files, key=lambda file: (file.type, file.subfolder, file.filename))
-        }
-        history = named_anew(end.history, renamed) if end.history is not None else None
+        renamed = _placed(connection, owner, prompt_id, end.files, keep_s=keep_s)
+        history = _named_anew(end.history, renamed) if end.history is not None else None
         values = {
             "prompt_id": prompt_id,
             "outcome": end.outcome,
@@ -127,6 +121,26 @@ def finish(connection: Connection, prompt_id: str, fence: int, end: End, *, keep
     return True
 
 
+def place(
+    connection: Connection, prompt_id: str, fence: int, files: Sequence[Kept], *, keep_s: float
+) -> dict[Place, str] | None:
+    """Give files their names before the job's end, which finds them again; ``None`` when the job is no longer ours."""
+    with connection.transaction():
+        row = connection.execute(_LOCK, (prompt_id, fence)).fetchone()
+        return _placed(connection, row[0], prompt_id, files, keep_s=keep_s) if row is not None else None
+
+
+def _placed(
+    connection: Connection, owner: str, prompt_id: str, files: Sequence[Kept], *, keep_s: float
+) -> dict[Place, str]:
+    # In one order for all, so that no two wait for each other.
+    in_order = sorted(files, key=lambda file: (file.type, file.subfolder, file.filename))
+    return {
+        (file.type, file.subfolder, file.filename): _place(connection, owner, prompt_id, file, keep_s=keep_s)
+        for file in in_order
+    }
+
+
 def _place(connection: Connection, owner: str, prompt_id: str, file: Kept, *, keep_s: float) -> str:
     """Give a file its name among the owner's: its own, unless an earlier job has another file of that name."""
     for filename in names(file.filename, prompt_id):
@@ -148,18 +162,11 @@ def names(filename: str, prompt_id: str) -> Iterator[str]:
         yield f"{path.stem}{mark[:32]}_{number}_{path.suffix}"
 
 
-def named_anew(history: Mapping[str, Any], renamed: Mapping[Place, str]) -> dict[str, Any]:
+def _named_anew(history: Mapping[str, Any], renamed: Mapping[Place, str]) -> dict[str, Any]:
     """The history with the files' new names in its outputs."""
-
-    def named(item: Any) -> Any:
-        if not isinstance(item, Mapping) or "filename" not in item:
-            return item
-        place = (str(item.get("type", "output")), str(item.get("subfolder", "")), str(item["filename"]))
-        return {**item, "filename": renamed.get(place, item["filename"])}
-
-    outputs = {
-        node_id: {name: [named(item) for item in of] if isinstance(of, list) else of for name, of in output.items()}
+    told = {
+        node_id: named_anew(output, renamed)
         for node_id, output in (history.get("outputs") or {}).items()
         if isinstance(output, Mapping)
     }
-    return {**history, "outputs": outputs}
+    return {**history, "outputs": told}

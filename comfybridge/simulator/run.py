@@ -55,7 +55,7 @@ class Machine:
     faults: Faults
     threads: Executor
     # Waits while held, for the given seconds, and raises Interrupted.
-    pause: Callable[[float], Any]
+    pause: Callable[..., Any]
     work: float
     previews: bool
     temp_suffix: str
@@ -152,7 +152,7 @@ class Run:
         if (choose := nodes.LAZY_CHOICE.get(class_type)) and (wanted := self._missing(node_id, choose(call))):
             schedule.demand(node_id, wanted)
             return False
-        await machine.pause(0)
+        await machine.pause(0, node_id)
         self._raise_injected(node_id, class_type)
         entry = await self._compute(node_id, call)
         machine.cache.set(node_id, entry)

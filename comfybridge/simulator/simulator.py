@@ -188,9 +188,12 @@ class Simulator:
                 if self._changes == seen:
                     self._changed.wait(min(left, 0.1))
 
-    def hold(self, *, queued: bool = False) -> None:
-        """Keep prompts running, at their next step, until :meth:`release`; with ``queued`` keep them queued."""
-        self._do(lambda state: state.worker.hold(queue=queued))
+    def hold(self, *, queued: bool = False, at: str = "") -> None:
+        """Keep prompts running, at their next step, until :meth:`release`; with ``queued`` keep them queued.
+
+        ``at``: the node before which they stay; they run until there.
+        """
+        self._do(lambda state: state.worker.hold(queue=queued, at=at))
 
     def release(self) -> None:
         self._do(lambda state: state.worker.release())

@@ -38,6 +38,7 @@ class Worker:
         self._flags: dict[str, bool] = {}
         self._is_interrupted = False
         self._is_held = False
+        self._held_at = ""
         self._is_queue_held = False
         self._resumed = asyncio.Event()
         self._machine = Machine(
@@ -67,12 +68,12 @@ class Worker:
         self._faults.heal(OutOfMemory)
         self._queue.waiting.set()
 
-    def hold(self, *, queue: bool) -> None:
-        """Keep the running prompt running at its next step, or the queue from being taken from."""
+    def hold(self, *, queue: bool, at: str = "") -> None:
+        """Keep the running prompt running at its next step (of a node), or the queue from being taken from."""
         if queue:
             self._is_queue_held = True
         else:
-            self._is_held = True
+            self._is_held, self._held_at = True, at
 
     def release(self) -> None:
         self._is_held = self._is_queue_held = False
@@ -117,9 +118,9 @@ class Worker:
         if (client_id := self._machine.client_id) is not None:
             self._sockets.send("executing", {"node": None, "prompt_id": prompt_id}, client_id)
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float, node_id: str = "") -> None:
         await asyncio.sleep(seconds)
-        while self._is_held and not self._is_interrupted:
+        while self._is_held and self._held_at in ("", node_id) and not self._is_interrupted:
             self._resumed.clear()
             await self._resumed.wait()
         if self._is_interrupted:

@@ -40,7 +40,7 @@ def test_events_come_in_order(server: Server) -> None:
     ]
 
 
-@pytest.mark.one_server("executed comes at the end, when its files are kept")
+@pytest.mark.one_server("the last executed comes with the end, when its files are kept")
 def test_progress_state_precedes_executing_and_adds_up(server: Server) -> None:
     with server.connect() as socket:
         prompt_id = server.submit(graphs.solid(), client_id=socket.client_id)

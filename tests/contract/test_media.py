@@ -184,7 +184,6 @@ def test_preview_of_a_sound_is_temporary(server: Server) -> None:
     assert media.sound(answer.content).channels == 1
 
 
-@pytest.mark.one_server("only files with a filename of their own are kept")
 def test_preview_of_a_mesh_names_the_file(server: Server) -> None:
     prompt = {
         "1": pictures(1),
@@ -293,7 +292,7 @@ def test_uploaded_video_comes_apart(server: Server) -> None:
     assert len(contents) == 3
 
 
-@pytest.mark.one_server("files that are named inside another value stay where they are")
+@pytest.mark.one_server("an upload has another name on the server")
 def test_uploaded_mesh_is_shown_as_the_viewport_saw_it(server: Server) -> None:
     name = f"contract-{graphs.unique()}.glb"
     stored = server.upload(name, b"glTF", subfolder="3d").json()

@@ -58,7 +58,9 @@ def claimed(connection: psycopg.Connection, server: str = ONE) -> str:
 def test_tables_are_made_once(postgres: str) -> None:
     with database(postgres) as url:
         assert migrate(url) == 0
-        assert list(steps()) == list(range(1, len(steps()) + 1))
+        with psycopg.connect(url) as connection:
+            applied = connection.execute("SELECT number FROM migrations ORDER BY number").fetchall()
+        assert [number for (number,) in applied] == list(steps())
 
 
 def test_higher_priority_goes_first_and_age_makes_up_for_it(connection: psycopg.Connection) -> None:

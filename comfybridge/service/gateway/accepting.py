@@ -145,11 +145,12 @@ async def _new(
                 {
                     "node_id": ref.node_id,
                     "input": ref.input,
+                    "within": key,
                     "subfolder": file.subfolder if file.type == "input" else "",
                     "filename": file.filename,
                     "key": file.key,
                 }
-                for ref, file in files.items()
+                for (ref, key), file in files.items()
             ]
         ),
         "template": template,
@@ -209,19 +210,28 @@ def _number(body: Mapping[str, Any]) -> float | None:
 
 async def _checked(
     state: State, caller: Caller, prompt: dict[str, Any], targets: Any
-) -> tuple[Verdict, dict[InputRef, rows.File]]:
-    """ComfyUI's own checks, by what the fleet and the caller have; and the caller's files that the graph loads."""
+) -> tuple[Verdict, dict[tuple[InputRef, str], rows.File]]:
+    """ComfyUI's own checks, by what the fleet and the caller have; and the caller's files that the graph loads.
+
+    These by their input, and the key within its value if it is no text.
+    """
     await state.fleet.refresh()
-    files: dict[InputRef, rows.File] = {}
+    classes = state.fleet.classes
+    files: dict[tuple[InputRef, str], rows.File] = {}
     names: dict[str, bool] = {}
-    for ref, name in catalogue.upload_inputs(prompt, state.fleet.classes).items():
-        place = places.of_input(name)
-        found = await rows.file(state.pool, caller.owner, place) if place is not None else None
+    for ref, name in catalogue.upload_inputs(prompt, classes).items():
+        found = await _file(state, caller, name)
         names[name] = found is not None
         if found is not None:
-            files[ref] = found
+            files[ref, ""] = found
+    extra = []
+    for ref, key, name in catalogue.possible_files(prompt, classes):
+        if (found := await _file(state, caller, name)) is not None:
+            files[ref, key] = found
+            names[name] = True
+            extra.append((str(prompt[ref.node_id]["class_type"]), ref.input, name))
     present = [name for name, is_there in names.items() if is_there]
-    declared = catalogue.Catalogue(state.fleet.classes, dict.fromkeys(_KINDS, present))
+    declared = catalogue.Catalogue(classes, dict.fromkeys(_KINDS, present), extra)
     try:
         verdict = validate(prompt, targets, declared, lambda name: names.get(name, False))
     except TypeError as exc:
@@ -248,6 +258,11 @@ def _forbidden(state: State, caller: Caller, prompt: dict[str, Any]) -> dict[str
 
 def _not_for_this_key(message: str, kind: str) -> dict[str, Any]:
     return {"type": kind, "message": message, "details": "", "extra_info": {}}
+
+
+async def _file(state: State, caller: Caller, name: str) -> rows.File | None:
+    place = places.of_input(name)
+    return await rows.file(state.pool, caller.owner, place) if place is not None else None
 
 
 def _nowhere(needs: catalogue.Needs) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from comfybridge.service.fleet import Fleet
 from comfybridge.service.gateway import (
     administration,
     deliveries,
+    editor,
     info,
     links,
     operating,
@@ -82,6 +83,22 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/comfybridge/versions", versions.post_versions),
     ("GET", "/comfybridge/deliveries", deliveries.get_deliveries),
     ("POST", "/comfybridge/deliveries/{id}/retry", deliveries.post_retry),
+    ("GET", "/users", editor.get_users),
+    ("GET", "/settings", editor.get_settings),
+    ("POST", "/settings", editor.post_settings),
+    ("GET", "/settings/{id}", editor.get_setting),
+    ("POST", "/settings/{id}", editor.post_setting),
+    ("GET", "/i18n", editor.get_nothing),
+    ("GET", "/global_subgraphs", editor.get_nothing),
+    ("GET", "/global_subgraphs/{id}", editor.get_null),
+    ("GET", "/workflow_templates", editor.get_nothing),
+    ("GET", "/experiment/models", editor.get_model_folders),
+    ("GET", "/experiment/models/{folder}", editor.get_models_of),
+    ("GET", "/internal/files/{directory_type}", editor.get_files),
+    ("GET", "/internal/folder_paths", editor.get_nothing),
+    ("GET", "/internal/logs", editor.get_log),
+    ("GET", "/internal/logs/raw", editor.get_raw_log),
+    ("PATCH", "/internal/logs/subscribe", editor.subscribe),
 )
 
 _CONNECTIONS = 10

@@ -8,7 +8,7 @@ import asyncio
 import json
 import logging
 import uuid
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,8 +34,34 @@ _BROADCAST = frozenset({"progress", "progress_state", "execution_interrupted"})
 _MOST_WAITING = 2000
 _AGAIN_S = 0.5
 _LOOK_EVERY_S = 3.0
-_MOST_TOLD = 10_000
+_MOST_TOLD, _MOST_STATES = 10_000, 1_000
 _HEARTBEAT_S = 30.0
+
+
+@dataclass(slots=True)
+class State:
+    """Where a running job is, for those who come later."""
+
+    node: str | None = None
+    nodes: dict[str, Any] | None = None
+
+    @classmethod
+    def of(cls, progress: Mapping[str, Any]) -> "State":
+        """As its worker wrote it down."""
+        return cls(progress.get("node"), progress.get("nodes"))
+
+    def hear(self, frame: Frame) -> None:
+        if frame["type"] == "executing":
+            self.node = frame["data"]["node"]
+        elif frame["type"] == "progress_state":
+            self.nodes = frame["data"].get("nodes")
+
+    def frames(self, prompt_id: str) -> Iterator[Frame]:
+        """ComfyUI's own front end takes the first, which ComfyUI sends without the job's id, and shows the second."""
+        if self.node is not None:
+            yield {"type": "executing", "data": {"node": self.node}}
+        if self.nodes is not None:
+            yield {"type": "progress_state", "data": {"prompt_id": prompt_id, "nodes": self.nodes}}
 
 
 @dataclass(eq=False)
@@ -48,6 +74,8 @@ class Client:
     transport: asyncio.Transport
     reads_metadata: bool = False
     waiting: "asyncio.Queue[str | bytes]" = field(default_factory=lambda: asyncio.Queue(_MOST_WAITING))
+    shown: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What it has seen of jobs that run, by job and node."""
 
     def send(self, message: Frame | bytes) -> None:
         try:
@@ -55,6 +83,16 @@ class Client:
         except asyncio.QueueFull:
             logger.warning("client %s does not read; its socket is closed", self.client_id)
             self.transport.abort()
+
+    def show(self, frame: Frame) -> None:
+        """Send a frame, unless it shows again what the client has seen."""
+        data = frame["data"]
+        if frame["type"] == "executed":
+            seen = self.shown.setdefault(data["prompt_id"], {})
+            if data["node"] in seen and seen[data["node"]] == data["output"]:
+                return
+            seen[data["node"]] = data["output"]
+        self.send(frame)
 
     async def write(self) -> None:
         while True:
@@ -77,8 +115,8 @@ class Hub:
         self._clients: dict[str, set[Client]] = {}
         self._open: dict[str, set[str]] = {}
         """The jobs that wait or run, of callers who listen."""
-        self._nodes: dict[str, str] = {}
-        """The node at which each job is that runs."""
+        self._states: dict[str, State] = {}
+        """Where each job is that runs."""
         self._told: dict[str, None] = {}
         """The jobs whose end was told of late: news and looks may cross."""
 
@@ -130,14 +168,15 @@ class Hub:
         hello["data"]["sid"] = client.client_id
         client.send(hello)
         query = """
-            SELECT prompt_id, progress ->> 'node' FROM jobs
+            SELECT prompt_id, progress FROM jobs
             WHERE owner = %s AND client_id = %s AND state = 'running' ORDER BY started
         """
         async with self._pool.connection() as connection:
             running = await (await connection.execute(query, (client.owner, client.client_id))).fetchall()
-        for prompt_id, node in running:
-            if (at := self._nodes.get(prompt_id, node)) is not None:
-                client.send({"type": "executing", "data": {"node": at}})
+        for prompt_id, progress in running:
+            known = self._states.get(prompt_id) or State.of(progress or {})
+            for frame in known.frames(prompt_id):
+                client.send(frame)
 
     async def _listen(self, client: Client) -> None:
         is_first = True
@@ -180,6 +219,8 @@ class Hub:
             return
         told = json.loads(payload)
         owner, prompt_id = told["owner"], told["prompt_id"]
+        if channel == ENDED:
+            self._states.pop(prompt_id, None)
         if owner not in self._clients or prompt_id in self._told:
             return
         if channel == QUEUED:
@@ -191,7 +232,7 @@ class Hub:
             await self._end(owner, told["client_id"], prompt_id)
 
     async def _end(self, owner: str, client_id: str, prompt_id: str) -> None:
-        self._nodes.pop(prompt_id, None)
+        self._states.pop(prompt_id, None)
         self._told[prompt_id] = None
         if len(self._told) > _MOST_TOLD:
             del self._told[next(iter(self._told))]
@@ -202,15 +243,20 @@ class Hub:
         history = row[0] if row is not None else None
         for frame in frames.of_end(prompt_id, history):
             self._tell(owner, client_id, frame)
+        for client in self._hearers(owner, client_id):
+            client.shown.pop(prompt_id, None)
         self._tell_status(owner)
         if history is not None:
             self._tell(owner, client_id, frames.last(prompt_id))
 
     async def _pass_on(self, parcel: Parcel) -> None:
-        if parcel.owner not in self._clients:
+        if parcel.prompt_id in self._told:
             return
         if parcel.stored is None:
+            self._remember(parcel.prompt_id, parcel.frames)
             self._tell_all(parcel, parcel.frames)
+            return
+        if parcel.owner not in self._clients:
             return
         async with self._pool.connection() as connection:
             query = "SELECT content FROM frames WHERE id = %s"
@@ -218,23 +264,31 @@ class Hub:
         if row is None:
             return
         if not parcel.is_binary:
-            self._tell_all(parcel, json.loads(row[0]))
+            several = json.loads(row[0])
+            self._remember(parcel.prompt_id, several)
+            self._tell_all(parcel, several)
             return
         preview = frames.read_preview(row[0])
         if preview is not None:
             for client in self._hearers(parcel.owner, parcel.client_id):
                 client.send(frames.write_preview(preview, with_metadata=client.reads_metadata))
 
+    def _remember(self, prompt_id: str, several: Iterable[Frame]) -> None:
+        """Whoever connects while a job runs may have missed them, so they count without a client, too."""
+        state = self._states.setdefault(prompt_id, State())
+        for frame in several:
+            state.hear(frame)
+        if len(self._states) > _MOST_STATES:
+            del self._states[next(iter(self._states))]
+
     def _tell_all(self, parcel: Parcel, several: Iterable[Frame]) -> None:
         for frame in several:
-            if frame["type"] == "executing":
-                self._nodes[parcel.prompt_id] = frame["data"]["node"]
             self._tell(parcel.owner, parcel.client_id, frame)
 
     def _tell(self, owner: str, client_id: str, frame: Frame) -> None:
         if client_id or frame["type"] in _BROADCAST:
             for client in self._hearers(owner, client_id):
-                client.send(frame)
+                client.show(frame)
 
     def _hearers(self, owner: str, client_id: str) -> list[Client]:
         return [client for client in self._clients.get(owner, ()) if client_id in ("", client.client_id)]

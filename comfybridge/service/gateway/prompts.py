@@ -116,8 +116,12 @@ async def post_history(request: web.Request) -> web.Response:
 async def get_jobs(request: web.Request) -> web.Response:
     pool, owner = request.app[STATE].pool, caller(request).owner
     jobs = [*await rows.open_jobs(pool, owner), *await rows.ended_jobs(pool, owner)]
+    # Who asks for them by name is of a later version than the others.
+    is_later = listing.CANCELLED in request.query.get("status", "").lower()
+    listed = map(shapes.listed_later if is_later else shapes.listed, jobs)
+    known = (*listing.STATUSES, *((listing.CANCELLED,) if is_later else ()))
     try:
-        return web.json_response(listing.page(map(shapes.listed, jobs), request.query))
+        return web.json_response(listing.page(listed, request.query, known))
     except listing.BadQuery as refusal:
         return web.json_response({"error": str(refusal)}, status=400)
 

@@ -178,6 +178,16 @@ async def announce(pool: AsyncConnectionPool, key: str) -> None:
         await connection.execute(query, (key,))
 
 
+async def newest(pool: AsyncConnectionPool, owner: str, folder: str) -> list[str]:
+    """The names in a folder of the caller's, but not below it, the newest first."""
+    query = """
+        SELECT filename FROM files WHERE owner = %s AND type = %s AND subfolder = ''
+        ORDER BY created DESC, filename LIMIT %s
+    """
+    async with pool.connection() as connection:
+        return [name for (name,) in await (await connection.execute(query, (owner, folder, _MOST))).fetchall()]
+
+
 async def keep(pool: AsyncConnectionPool, owner: str, kept: File) -> None:
     """Write down an announced upload; one of the same name is replaced, and its bytes are noted in turn."""
     query = """

@@ -47,6 +47,12 @@ def listed(job: Job) -> listing.Job:
     return listing.queued(item(job), "in_progress" if job.state == "running" else "pending")
 
 
+def listed_later(job: Job) -> listing.Job:
+    """The same as later versions of ComfyUI say it: an interrupted job is cancelled, not failed."""
+    is_cancelled = job.state == "ended" and job.outcome == "cancelled"
+    return {**listed(job), "status": listing.CANCELLED} if is_cancelled else listed(job)
+
+
 def detailed(job: Job) -> listing.Job:
     """What ``/api/jobs/{id}`` says."""
     return listing.finished(job.prompt_id, entry(job), is_detailed=True) if job.state == "ended" else listed(job)

@@ -87,7 +87,8 @@ class Description:
 
     def _describe(self, connection: Connection) -> None:
         deadline = Deadline(_ASK_S)
-        classes: Any = catalogue.without_uploads(self._client.object_info(deadline))
+        present = self._client.input_files(deadline)
+        classes: Any = catalogue.without_uploads(self._client.object_info(deadline), present)
         models, embeddings = self._client.models(deadline), self._client.embeddings(deadline)
         digest = catalogue.digest(classes)
         values = {"digest": digest, "models": as_json(models), "embeddings": as_json(embeddings), "url": self._url}

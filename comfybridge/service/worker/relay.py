@@ -25,6 +25,7 @@ _MOST_AT_ONCE = 200
 class _Followed:
     job: Claimed
     on_start: Callable[[], None]
+    on_executed: Callable[[Frame], None]
     has_started: bool = False
     previewed: float = 0.0
     progress: dict[str, Any] = field(default_factory=dict)
@@ -45,9 +46,17 @@ class Relay:
         self._followed: dict[str, _Followed] = {}
         self._waiting: SimpleQueue[_Item | Event] = SimpleQueue()
 
-    def follow(self, job: Claimed, on_start: Callable[[], None]) -> None:
-        """Pass on the job's frames from now on; ``on_start`` is called when it leaves its ComfyUI's queue."""
-        self._followed[job.prompt_id] = _Followed(job, on_start)
+    def follow(self, job: Claimed, on_start: Callable[[], None], on_executed: Callable[[Frame], None]) -> None:
+        """Pass on the job's frames from now on; ``on_start`` is called when it leaves its ComfyUI's queue.
+
+        What a node made nobody can see yet: ``on_executed`` gets these frames, and may ``tell`` them later.
+        """
+        self._followed[job.prompt_id] = _Followed(job, on_start, on_executed)
+
+    def tell(self, job: Claimed, frame: Frame) -> None:
+        """Pass on a frame of a job that is followed still."""
+        if job.prompt_id in self._followed:
+            self._waiting.put(_Item(job, frame=frame))
 
     def leave(self, prompt_id: str) -> None:
         """Pass on no more of a job, and wait until what came so far is out."""
@@ -90,6 +99,8 @@ class Relay:
         except (ValueError, KeyError, TypeError):
             return
         followed = self._followed.get(prompt_id)
+        if followed is not None and name == "executed":
+            followed.on_executed(frame)
         if followed is None or name not in frames.PASSED_ON:
             return
         if name == "executing":
@@ -98,6 +109,8 @@ class Relay:
             followed.progress["node"] = frame["data"]["node"]
         elif name == "progress":
             followed.progress |= {"value": frame["data"].get("value"), "max": frame["data"].get("max")}
+        elif name == "progress_state":
+            followed.progress["nodes"] = frame["data"].get("nodes")
         self.started(prompt_id)
         self._waiting.put(_Item(followed.job, frame=frame))
 
@@ -157,7 +170,7 @@ class Relay:
                     if frames.fits(parcel):
                         connection.execute("SELECT pg_notify(%s, %s)", (FRAMES, frames.pack(parcel)))
                     else:
-                        self._store(connection, job, json.dumps(parcel.frames[0]).encode(), is_binary=False)
+                        self._store(connection, job, json.dumps(list(parcel.frames)).encode(), is_binary=False)
 
     def _store(self, connection: Connection, job: Claimed, content: bytes, *, is_binary: bool) -> None:
         row = connection.execute("INSERT INTO frames (content) VALUES (%s) RETURNING id", (content,)).fetchone()

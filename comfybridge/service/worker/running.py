@@ -1,5 +1,6 @@
 """One job on one ComfyUI: bring its files, submit it or find it there, wait, keep what it made."""
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,15 +15,16 @@ from comfybridge.errors import Cancelled, ComfyError, Failed, FileGone, Lost, Re
 from comfybridge.events import Listener
 from comfybridge.graph import InputRef, Prompt, fill
 from comfybridge.jobs import Job
-from comfybridge.media import InputFile, MediaType, media_type, output_type
-from comfybridge.messages import Interrupted, NodeFailed, Output, Succeeded, read_history
+from comfybridge.media import InputFile, MediaType, media_type
+from comfybridge.messages import Interrupted, NodeFailed, Succeeded, read_history
 from comfybridge.preflight import explain, sentences
-from comfybridge.service import ends, store
+from comfybridge.service import ends, outputs, store
 from comfybridge.service.claiming import Claimed
 from comfybridge.service.finishing import End, Kept
 from comfybridge.service.store import Store
 from comfybridge.service.worker.limiting import RunTime, too_long
 from comfybridge.service.worker.pruning import Pruning, Uploaded
+from comfybridge.service.worker.shelf import Shelf
 from comfybridge.template import Template
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ class Run:
     job: Claimed
     client: Client
     store: Store
+    shelf: Shelf
     pruning: Pruning
     noted: Callable[[Uploaded], None]
     """Called with each file that was brought to the server, before others may delete it."""
@@ -73,7 +76,8 @@ class Run:
             return self._run(listener, deadline, may_be_there=may_be_there)
         except TimedOut:
             self._cancel()
-            return ends.without_comfyui(self.job.prompt_id, too_long(self.job.template, deadline.seconds))
+            error = too_long(self.job.template, deadline.seconds)
+            return ends.without_comfyui(self.job.prompt_id, error, self.shelf.shown, self.shelf.kept())
         except Cancelled as exc:
             return ends.removed(exc)
         except Lost as exc:
@@ -81,7 +85,7 @@ class Run:
         except Unavailable as exc:
             return Back(error=exc, counts=not exc.refused)
         except ComfyError as exc:
-            return ends.without_comfyui(self.job.prompt_id, exc)
+            return ends.without_comfyui(self.job.prompt_id, exc, self.shelf.shown, self.shelf.kept())
 
     def _run(self, listener: Listener, deadline: RunTime, *, may_be_there: bool) -> End | Back | Faulted:
         prompt_id = self.job.prompt_id
@@ -159,7 +163,7 @@ class Run:
 
     def _with_files(self, deadline: Deadline) -> Prompt:
         """The graph with the caller's files by the names that they have on this server."""
-        named: dict[InputRef, str] = {}
+        named: dict[InputRef, Any] = {}
         for wanted in self.job.inputs:
             data = self._input(wanted)
             suffix = PurePosixPath(wanted["filename"]).suffix
@@ -168,9 +172,13 @@ class Run:
             ref = InputRef(wanted["node_id"], wanted["input"])
             file = InputFile(data, media)
             with self.pruning.undisturbed:
-                named[ref] = self.client.upload_image(file, deadline, subfolder=wanted["subfolder"])
-                folder, _, name = named[ref].rpartition("/")
-                self.noted(Uploaded(folder, name, store.digest(data)))
+                name = self.client.upload_image(file, deadline, subfolder=wanted["subfolder"])
+                folder, _, filename = name.rpartition("/")
+                self.noted(Uploaded(folder, filename, store.digest(data)))
+            if key := wanted.get("within"):
+                named[ref] = {**named.get(ref, self.job.prompt[ref.node_id]["inputs"][ref.input]), key: name}
+            else:
+                named[ref] = name
         return fill(self.job.prompt, named) if named else self.job.prompt
 
     def _input(self, wanted: Mapping[str, str]) -> bytes:
@@ -181,26 +189,18 @@ class Run:
             raise Failed(f"The file {name} is no longer in the store.", f"文件 {name} 已不在存储中。") from exc
 
     def _kept(self, known: Job, entry: Mapping[str, Any], deadline: Deadline) -> Iterator[Kept]:
-        """Bring what the job saved into the store, one file in memory at a time."""
-        for number, output in enumerate(_files(entry)):
-            data = jobs.patiently(known, deadline, partial(self.client.view, output, deadline))
-            media = output_type(data, output.filename)
-            key = store.output_key(self.job.prompt_id, self.job.fence, number)
-            self.store.put(key, data)
-            yield Kept(
-                node_id=output.node_id,
-                type=output.type,
-                subfolder=output.subfolder,
-                filename=output.filename,
-                key=key,
-                digest=store.digest(data),
-                mime=media.mime if media is not None else "application/octet-stream",
-                size=len(data),
-            )
+        """Bring what the job made into the store, one file in memory at a time."""
+        for node_id, output in (entry.get("outputs") or {}).items():
+            viewed = outputs.viewed(node_id, output)
+            for file in (*outputs.named(node_id, output), *viewed):
+                view = partial(self.client.view, file, deadline)
+                with contextlib.suppress(*((FileGone,) if file in viewed else ())):
+                    yield self.shelf.keep(file, partial(jobs.patiently, known, deadline, view))
 
     def _forget(self, deadline: Deadline) -> None:
         self.client.free(deadline)
         self.client.forget(self.job.prompt_id, deadline)
+        self.shelf.forget()
 
     def _cancel(self) -> None:
         try:
@@ -217,10 +217,3 @@ def drained(waiting: Any) -> Mapping[str, Any]:
         except StopIteration as end:
             found: Mapping[str, Any] = end.value
             return found
-
-
-def _files(entry: Mapping[str, Any]) -> list[Output]:
-    """All files that a history entry names, of failed jobs too, each once."""
-    told = {**entry, "status": {**(entry.get("status") or {}), "status_str": "success"}}
-    verdict = read_history(told)
-    return list(dict.fromkeys(verdict.outputs)) if isinstance(verdict, Succeeded) else []

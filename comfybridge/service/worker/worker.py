@@ -40,6 +40,8 @@ from comfybridge.service.worker.pruning import AFTER_S, File, Pruning
 from comfybridge.service.worker.relay import Relay
 from comfybridge.service.worker.running import Back, Faulted, Run
 from comfybridge.service.worker.settling import FIRST_PAUSE_S, Settling
+from comfybridge.service.worker.shelf import Shelf
+from comfybridge.service.worker.showing import Showing
 from comfybridge.service.worker.standing import Standing
 from comfybridge.service.worker.warming import Warming
 
@@ -92,6 +94,7 @@ class Worker:
         self._url = self._client.base_url
         self._store = open_store(settings.store)
         self._pool = sync_pool(settings.database, most=6, name=self.name)
+        self._showing = Showing(self._pool, self._relay.tell, keep_s=settings.keep_s)
         self._leases = Leases()
         self._description = Description(self._client, self._url, self.name)
         self._standing = Standing(self._url, settings.aside_s)
@@ -127,6 +130,7 @@ class Worker:
         self._threads.start("clear", self._clear)
         if self._warming.names:
             self._threads.start("warm", self._warm)
+        self._threads.start("show", self._showing.show)
         for number in range(_RUNNERS):
             self._threads.start(f"run-{number}", self._run_jobs)
         self._threads.stopping.wait()
@@ -219,12 +223,13 @@ class Worker:
             on_start()
 
         self._limits[job.prompt_id] = deadline
-        self._relay.follow(job, start)
+        shelf = Shelf(job, self._client, self._store)
+        self._relay.follow(job, start, partial(self._showing.hear, shelf))
         logger.info("prompt %s begins at %s, attempt %d", job.prompt_id, self._url, job.attempts)
         try:
             if job.is_running:
                 self._relay.started(job.prompt_id)
-            while (ended := self._ended(job, deadline, may_be_there=may_be_there)) is None:
+            while (ended := self._ended(job, shelf, deadline, may_be_there=may_be_there)) is None:
                 may_be_there = True
                 if self._threads.stopping.wait(_AGAIN_S):
                     return
@@ -239,14 +244,16 @@ class Worker:
             # Another one may be claimed now, as first.
             self._work.set()
 
-    def _ended(self, job: Claimed, deadline: RunTime, *, may_be_there: bool) -> End | Back | Faulted | None:
+    def _ended(
+        self, job: Claimed, shelf: Shelf, deadline: RunTime, *, may_be_there: bool
+    ) -> End | Back | Faulted | None:
         """Run the job; ``None`` where the store was away, so that it has to be looked for once more."""
         if job.adoptions > MOST_ADOPTIONS:
             self._stop(job)
             why = poisoned(job.adoptions, "its worker ended without a word", "工作进程意外终止")
             return ends.without_comfyui(job.prompt_id, Failed(*why))
         again, noted = partial(self._relay.queued_again, job.prompt_id), partial(self._note, job)
-        run = Run(job, self._client, self._store, self._pruning, noted, again)
+        run = Run(job, self._client, self._store, shelf, self._pruning, noted, again)
         try:
             with self._client.listen(job.prompt_id, deadline) as listener:
                 return run(listener, deadline, may_be_there=may_be_there)
