@@ -2,11 +2,12 @@
 
 import argparse
 
-from comfybridge.cli.serving import add_address, add_shared, log
+from comfybridge.cli.serving import add_address, add_public, add_shared, log
 
 
 def add(command: argparse.ArgumentParser) -> None:
     add_address(command)
+    add_public(command)
     add_shared(command)
     command.set_defaults(run=_gateway)
 
@@ -14,6 +15,7 @@ def add(command: argparse.ArgumentParser) -> None:
 def _gateway(options: argparse.Namespace) -> int:
     # Here, since only this command needs what a gateway stands on.
     from comfybridge.service import serving  # noqa: PLC0415
+    from comfybridge.service.gateway.state import Options  # noqa: PLC0415
 
     log()
     return serving.gateway(
@@ -22,5 +24,6 @@ def _gateway(options: argparse.Namespace) -> int:
         database=options.database,
         store=options.store,
         keep_s=options.keep,
+        options=Options(public_url=options.public_url or "", link_s=options.links),
         with_parent=options.with_parent,
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
-from comfybridge.cli.serving import add_address, log
+from comfybridge.cli.serving import add_address, add_public, log, public_arguments
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -21,6 +21,7 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--store", metavar="URL", help=elsewhere)
     add_address(command)
+    add_public(command)
     command.set_defaults(run=_serve)
 
 
@@ -35,7 +36,15 @@ def _serve(options: argparse.Namespace) -> int:
     folder = options.data.absolute()
     store = options.store or str(folder / "store")
     try:
-        serve(folder, options.comfyui, host=options.host, port=options.port, store=store, stopping=stopping)
+        serve(
+            folder,
+            options.comfyui,
+            host=options.host,
+            port=options.port,
+            store=store,
+            stopping=stopping,
+            of_gateway=public_arguments(options),
+        )
     except InUse:
         problem = say(f"another one serves from {folder} already.", f"已有另一个进程在使用 {folder}。")
         sys.stderr.write(f"comfybridge serve: {problem}\n")

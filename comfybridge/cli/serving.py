@@ -2,9 +2,15 @@
 
 import argparse
 import logging
+import os
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
 
 from comfybridge.addresses import is_loopback
+from comfybridge.cli import exits
 from comfybridge.cli.language import say
+from comfybridge.service import DATABASE_VARIABLE
 
 _KEEP_S = 7 * 86400.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -19,12 +25,76 @@ def add_address(command: argparse.ArgumentParser) -> None:
 
 
 def add_shared(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--database", required=True, metavar="URL", help="postgresql://…")
+    given = os.environ.get(DATABASE_VARIABLE, "")
+    address = say(f"postgresql://… (default: ${DATABASE_VARIABLE})", f"postgresql://…（默认：${DATABASE_VARIABLE}）")
+    command.add_argument("--database", default=given, required=not given, metavar="URL", help=address)
     where = say("a folder, or s3://bucket/prefix, gs://, az://", "文件夹，或 s3://bucket/prefix、gs://、az://")
     command.add_argument("--store", required=True, metavar="URL", help=where)
     how_long = say("how long results last (default: 7d)", "结果保留多久（默认：7d）")
     command.add_argument("--keep", type=seconds, default=_KEEP_S, metavar="TIME", help=how_long)
     command.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)
+
+
+def add_public(command: argparse.ArgumentParser) -> None:
+    address = say(
+        "the address at which others reach this one, for links (default: as each request names it)",
+        "外部访问本服务的地址，用于生成链接（默认：按请求中的地址）",
+    )
+    command.add_argument("--public-url", type=web_address, default=None, metavar="URL", help=address)
+    how_long = say("how long signed links open (default: 7d, at most 30d)", "签名链接的有效期（默认：7d，最长 30d）")
+    command.add_argument("--links", type=seconds, default=_KEEP_S, metavar="TIME", help=how_long)
+
+
+def public_arguments(options: argparse.Namespace) -> list[str]:
+    """The same options for a gateway of ours."""
+    return [*(["--public-url", options.public_url] if options.public_url else []), "--links", str(options.links)]
+
+
+def add_database(command: argparse.ArgumentParser) -> None:
+    """For the commands of an operator: which database they speak of; see ``database_of``."""
+    where = command.add_mutually_exclusive_group()
+    address = say(f"postgresql://… (default: ${DATABASE_VARIABLE})", f"postgresql://…（默认：${DATABASE_VARIABLE}）")
+    where.add_argument("--database", metavar="URL", help=address)
+    folder = say(
+        "the folder of a `comfybridge serve` that runs on this machine", "本机正在运行的 comfybridge serve 的数据文件夹"
+    )
+    where.add_argument("--data", type=Path, metavar="DIR", help=folder)
+
+
+def database_of(options: argparse.Namespace) -> str:
+    """The database's address; ends the program with a sentence where there is none."""
+    # Here, since most commands need nothing of what the service stands on.
+    from comfybridge.service.postgres import NotRunning, running  # noqa: PLC0415
+
+    if options.data is not None:
+        try:
+            return running(options.data)
+        except NotRunning:
+            problem = say(
+                f"no `comfybridge serve` runs on {options.data}; start it, or name another --data or --database.",
+                f"{options.data} 上没有正在运行的 comfybridge serve；请先启动它，或改用其他 --data、--database。",
+            )
+    elif url := options.database or os.environ.get(DATABASE_VARIABLE, ""):
+        return url
+    else:
+        problem = say(
+            f"which database? Give --data DIR, --database URL, or set {DATABASE_VARIABLE}.",
+            f"请用 --data DIR、--database URL 或环境变量 {DATABASE_VARIABLE} 指定数据库。",
+        )
+    sys.stderr.write(f"comfybridge: {problem}\n")
+    raise SystemExit(exits.USAGE)
+
+
+def web_address(text: str) -> str:
+    """``https://pictures.example.com``, with a path where a proxy serves it below one."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+        mistake = say(
+            f"{text!r} is no address such as https://pictures.example.com",
+            f"{text!r} 不是有效的网址，例如 https://pictures.example.com",
+        )
+        raise argparse.ArgumentTypeError(mistake)
+    return text.rstrip("/")
 
 
 def loopback(text: str) -> str:

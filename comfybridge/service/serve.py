@@ -2,14 +2,16 @@
 
 import contextlib
 import logging
+import os
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from comfybridge.service import DATABASE_VARIABLE
 from comfybridge.service.migrating import migrate
 from comfybridge.service.postgres import Postgres
 
@@ -56,6 +58,7 @@ class Child:
 
     name: str
     arguments: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
     process: "subprocess.Popen[bytes] | None" = None
     started: float = 0.0
     pause_s: float = _FIRST_PAUSE_S
@@ -74,7 +77,8 @@ class Child:
             self.not_before, self.process = now + self.pause_s, None
         if now >= self.not_before:
             command = [sys.executable, "-c", _MAIN, *self.arguments]
-            self.process = subprocess.Popen(command, stdin=subprocess.PIPE)  # noqa: S603  (our own program)
+            environment = {**os.environ, **self.environment}
+            self.process = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment)  # noqa: S603  (our own)
             self.started = now
 
     def end(self) -> None:
@@ -94,18 +98,30 @@ class Child:
 
 
 def serve(
-    folder: Path, comfyuis: Sequence[str], *, host: str, port: int, store: str, stopping: threading.Event
+    folder: Path,
+    comfyuis: Sequence[str],
+    *,
+    host: str,
+    port: int,
+    store: str,
+    stopping: threading.Event,
+    of_gateway: Sequence[str] = (),
 ) -> None:
     """Run database, gateway and a worker for each server until ``stopping`` is set.
+
+    ``of_gateway`` are further options of the gateway, as they are typed.
 
     Raises:
         InUse: another process serves from this folder.
     """
     with sole_use(folder), Postgres(folder) as postgres:
         migrate(postgres.url)
-        common = ["--database", postgres.url, "--store", store, "--with-parent"]
-        children = [Child("gateway", ["gateway", "--host", host, "--port", str(port), *common])]
-        children += [Child(f"worker of {url}", ["worker", "--comfyui", url, *common]) for url in comfyuis]
+        # Not as an argument, which everybody on the machine may read: it can hold a password.
+        database = {DATABASE_VARIABLE: postgres.url}
+        common = ["--store", store, "--with-parent"]
+        address = ["--host", host, "--port", str(port)]
+        children = [Child("gateway", ["gateway", *address, *of_gateway, *common], database)]
+        children += [Child(f"worker of {url}", ["worker", "--comfyui", url, *common], database) for url in comfyuis]
         try:
             while not stopping.is_set():
                 postgres.ensure()

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from aiohttp import web
 
 from comfybridge.service.gateway.app import build
+from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
 from comfybridge.service.worker.worker import Settings, Worker
 
@@ -17,10 +18,19 @@ logger = logging.getLogger(__name__)
 _GRACE_S = 2.0
 
 
-def gateway(*, host: str, port: int, database: str, store: str, keep_s: float, with_parent: bool = False) -> int:
+def gateway(
+    *,
+    host: str,
+    port: int,
+    database: str,
+    store: str,
+    keep_s: float,
+    options: Options | None = None,
+    with_parent: bool = False,
+) -> int:
     """Serve until a signal comes."""
     migrate(database)
-    app = build(database, store, keep_s=keep_s)
+    app = build(database, store, keep_s=keep_s, options=options)
     if with_parent:
         end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     web.run_app(app, host=host, port=port, access_log=None, print=None, shutdown_timeout=_GRACE_S, reuse_address=True)

@@ -15,7 +15,7 @@ from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.hub import FEATURES, Hub
 from comfybridge.service.gateway.notices import Notices
-from comfybridge.service.gateway.state import STATE, State
+from comfybridge.service.gateway.state import STATE, Options, State
 from comfybridge.service.store import open_store
 from comfybridge.service.supervised import DATABASE_FAULTS
 
@@ -55,12 +55,18 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
 _CONNECTIONS = 10
 
 
-def build(database: str, store: str, *, keep_s: float) -> web.Application:
+def build(database: str, store: str, *, keep_s: float, options: Options | None = None) -> web.Application:
     app = web.Application(client_max_size=FEATURES["max_upload_size"], middlewares=[_guarded])
     pool = async_pool(database, most=_CONNECTIONS, name="gateway")
     hub = Hub(database, pool)
     app[STATE] = State(
-        pool=pool, store=open_store(store), fleet=Fleet(pool), hub=hub, notices=Notices(pool), keep_s=keep_s
+        pool=pool,
+        store=open_store(store),
+        fleet=Fleet(pool),
+        hub=hub,
+        notices=Notices(pool),
+        keep_s=keep_s,
+        options=options or Options(),
     )
     for method, path, handler in ROUTES:
         for base in ("", "/api"):
@@ -80,6 +86,7 @@ def build(database: str, store: str, *, keep_s: float) -> web.Application:
 async def _running(app: web.Application) -> AsyncIterator[None]:
     state = app[STATE]
     await state.pool.open()
+    await state.signing.refresh(state.pool)
     loops = [asyncio.create_task(loop) for loop in (state.hub.run(), state.notices.run())]
     for task in loops:
         task.add_done_callback(_broken)

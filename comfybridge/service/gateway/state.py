@@ -1,6 +1,6 @@
 """What the handlers of one gateway share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aiohttp import web
 from psycopg_pool import AsyncConnectionPool
@@ -8,7 +8,18 @@ from psycopg_pool import AsyncConnectionPool
 from comfybridge.service.fleet import Fleet
 from comfybridge.service.gateway.hub import Hub
 from comfybridge.service.gateway.notices import Notices
+from comfybridge.service.signing import Signing
 from comfybridge.service.store import Store
+
+_DAY_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What an operator may say of a gateway; ``link_s`` is how long links in answers live."""
+
+    public_url: str = ""
+    link_s: float = 7 * _DAY_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,6 +30,8 @@ class State:
     hub: Hub
     notices: Notices
     keep_s: float
+    options: Options = Options()
+    signing: Signing = field(default_factory=Signing)
 
 
 STATE = web.AppKey("state", State)

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from aiohttp import web
 
 from comfybridge import reencoding
-from comfybridge.service.gateway import places, rows
+from comfybridge.service.gateway import links, places, rows
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.state import STATE
 
@@ -32,7 +32,12 @@ async def get_view(request: web.Request) -> web.StreamResponse:
     if subfolder is None:
         return web.Response(status=403)
     # A folder in the name is dropped, not followed.
-    found = await rows.file(state.pool, caller(request).owner, (folder, subfolder, posixpath.basename(name)))
+    place = (folder, subfolder, posixpath.basename(name))
+    try:
+        owner = links.owner_of(state, request.query, place) if "signature" in request.query else caller(request).owner
+    except links.BadLinkError as exc:
+        return web.Response(status=403, text=str(exc))
+    found = await rows.file(state.pool, owner, place)
     if found is None:
         return web.Response(status=404)
     try:
