@@ -15,6 +15,9 @@ from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.hub import FEATURES, Hub
 from comfybridge.service.gateway.notices import Notices
+from comfybridge.service.gateway.openai import handlers, tool
+from comfybridge.service.gateway.openai.errors import shaped
+from comfybridge.service.gateway.openai.models import Models
 from comfybridge.service.gateway.state import STATE, Options, State
 from comfybridge.service.store import open_store
 from comfybridge.service.supervised import DATABASE_FAULTS
@@ -50,13 +53,20 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/userdata/{file}", userdata.read_only),
     ("DELETE", "/userdata/{file}", userdata.read_only),
     ("POST", "/userdata/{file}/move/{dest}", userdata.read_only),
+    ("POST", "/v1/images/generations", handlers.post_generation),
+    ("POST", "/v1/images/edits", handlers.post_edit),
+    ("GET", "/v1/models", handlers.get_models),
+    ("GET", "/v1/models/{model}", handlers.get_model),
+    ("POST", "/comfybridge/images", tool.post_image),
+    ("GET", "/comfybridge/images/{prompt_id}", tool.get_image),
+    ("GET", "/openapi.json", tool.get_document),
 )
 
 _CONNECTIONS = 10
 
 
 def build(database: str, store: str, *, keep_s: float, options: Options | None = None) -> web.Application:
-    app = web.Application(client_max_size=FEATURES["max_upload_size"], middlewares=[_guarded])
+    app = web.Application(client_max_size=FEATURES["max_upload_size"], middlewares=[shaped, _guarded])
     pool = async_pool(database, most=_CONNECTIONS, name="gateway")
     hub = Hub(database, pool)
     app[STATE] = State(
@@ -68,6 +78,7 @@ def build(database: str, store: str, *, keep_s: float, options: Options | None =
         keep_s=keep_s,
         options=options or Options(),
     )
+    app[handlers.MODELS] = Models()
     for method, path, handler in ROUTES:
         for base in ("", "/api"):
             app.router.add_route(method, base + path, handler)
