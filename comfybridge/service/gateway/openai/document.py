@@ -39,7 +39,9 @@ def document(address: str, models: Sequence[Model]) -> dict[str, Any]:
 
 def _generate(models: Sequence[Model]) -> dict[str, Any]:
     named = [model.template for model in models if model.template.task == _DRAWS_FROM_TEXT]
-    abouts = " ".join(f"{template.name}: {template.about.get('en_US', '')}" for template in named)
+    # Those that auto never takes are many, and for people who know them.
+    first = [template for template in named if template.order is not None]
+    abouts = " ".join(f"{template.name}: {template.about.get('en_US', '')}" for template in first)
     model: dict[str, Any] = {
         "type": "string",
         "description": f"Which model draws; auto chooses one. {abouts}".strip(),
