@@ -31,6 +31,7 @@ COMMANDS = {
     "serve": ("serve", "serve many ComfyUI servers as one, all on this machine", "在本机将多台 ComfyUI 合为一台服务"),
     "gateway": ("gateway", "one gateway of a fleet", "服务器群的一个网关"),
     "worker": ("worker", "the worker of one ComfyUI server", "一台 ComfyUI 服务器的工作进程"),
+    "keys": ("keys", "say who may use the service", "管理服务的 API 密钥"),
     "simulator": ("simulator", "serve a ComfyUI stand-in that paints test cards", "启动绘制测试卡的 ComfyUI 模拟器"),
 }
 """Name, module, and what it does."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
-from comfybridge.cli.serving import add_address, add_public, log, public_arguments
+from comfybridge.cli.serving import add_address, add_public, log, public_arguments, refuse_without_keys
 
 
 def add(command: argparse.ArgumentParser) -> None:
@@ -27,6 +27,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def _serve(options: argparse.Namespace) -> int:
     # Here, since only this command needs what the service stands on.
+    from comfybridge.service.keys import NoKeys  # noqa: PLC0415
     from comfybridge.service.serve import InUse, serve  # noqa: PLC0415
 
     log()
@@ -45,6 +46,8 @@ def _serve(options: argparse.Namespace) -> int:
             stopping=stopping,
             of_gateway=public_arguments(options),
         )
+    except NoKeys:
+        return refuse_without_keys("serve", options.host, f"--data {options.data}")
     except InUse:
         problem = say(f"another one serves from {folder} already.", f"已有另一个进程在使用 {folder}。")
         sys.stderr.write(f"comfybridge serve: {problem}\n")

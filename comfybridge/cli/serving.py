@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from comfybridge.addresses import is_loopback
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
 from comfybridge.service import DATABASE_VARIABLE
@@ -18,7 +17,7 @@ _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 def add_address(command: argparse.ArgumentParser) -> None:
     on = say("address to listen on (default: %(default)s)", "监听地址（默认：%(default)s）")
-    command.add_argument("--host", type=loopback, default="127.0.0.1", help=on)
+    command.add_argument("--host", default="127.0.0.1", help=on)
     command.add_argument(
         "--port", type=int, default=8288, help=say("port (default: %(default)s)", "端口（默认：%(default)s）")
     )
@@ -43,11 +42,27 @@ def add_public(command: argparse.ArgumentParser) -> None:
     command.add_argument("--public-url", type=web_address, default=None, metavar="URL", help=address)
     how_long = say("how long signed links open (default: 7d, at most 30d)", "签名链接的有效期（默认：7d，最长 30d）")
     command.add_argument("--links", type=seconds, default=_KEEP_S, metavar="TIME", help=how_long)
+    largest = say(
+        "how many MiB a file may have that is uploaded (default: %(default)s)",
+        "上传文件的大小上限，单位 MiB（默认：%(default)s）",
+    )
+    command.add_argument("--largest-upload", type=int, default=100, metavar="MIB", help=largest)
+    most = say(
+        "how many jobs may wait; then 503 is answered (default: %(default)s)",
+        "最多排队的任务数，超过后返回 503（默认：%(default)s）",
+    )
+    command.add_argument("--most-queued", type=int, default=10_000, metavar="N", help=most)
 
 
 def public_arguments(options: argparse.Namespace) -> list[str]:
     """The same options for a gateway of ours."""
-    return [*(["--public-url", options.public_url] if options.public_url else []), "--links", str(options.links)]
+    given = {
+        "--public-url": options.public_url,
+        "--links": options.links,
+        "--largest-upload": options.largest_upload,
+        "--most-queued": options.most_queued,
+    }
+    return [word for name, value in given.items() if value is not None for word in (name, str(value))]
 
 
 def add_database(command: argparse.ArgumentParser) -> None:
@@ -97,16 +112,16 @@ def web_address(text: str) -> str:
     return text.rstrip("/")
 
 
-def loopback(text: str) -> str:
-    """An address that only this machine reaches: without API keys nobody else may be let in."""
-    if not is_loopback(text):
-        mistake = say(
-            f"{text} can be reached by others, and there are no API keys yet: use 127.0.0.1, and a proxy with a login"
-            " before it",
-            f"{text} 可被其他机器访问，而目前还没有 API 密钥：请使用 127.0.0.1，并在前面加带登录的代理",
-        )
-        raise argparse.ArgumentTypeError(mistake)
-    return text
+def refuse_without_keys(command: str, host: str, where: str) -> int:
+    """Say that others could come in without a key, and how to make one; the exit status."""
+    problem = say(
+        f"{host} can be reached by others, and there are no API keys. Make one while it listens on 127.0.0.1:"
+        f" comfybridge keys add NAME --admin {where}",
+        f"{host} 可被其他机器访问，而目前还没有 API 密钥。请先在监听 127.0.0.1 时创建："
+        f"comfybridge keys add NAME --admin {where}",
+    )
+    sys.stderr.write(f"comfybridge {command}: {problem}\n")
+    return exits.USAGE
 
 
 def seconds(text: str) -> float:

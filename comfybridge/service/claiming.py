@@ -27,8 +27,8 @@ _LEAVE_S = 2.0
 """How long a job is left to an idle server that suits it better."""
 
 # The priorities in the order of their oldest jobs, made younger by their rank; in each the owners by their clocks; of
-# the first owner with a job that this server can run, that job. Both lists are streamed: nothing but the one job is
-# locked, and a locked one is passed over.
+# the first owner with a job that this server can run, and of whom not too many run, that job. Both lists are streamed:
+# nothing but the one job is locked, and a locked one is passed over.
 _CLAIM = """
 WITH mine AS (SELECT loaded FROM servers WHERE url = %(server)s),
 chosen AS (
@@ -49,7 +49,7 @@ chosen AS (
         SELECT owner FROM turns WHERE turns.priority = ranked.priority ORDER BY clock, owner OFFSET 0
     ) AS turn
     CROSS JOIN LATERAL (
-        SELECT prompt_id FROM jobs
+        SELECT prompt_id, owner FROM jobs
         WHERE prompt_id = ANY (ARRAY (
             SELECT prompt_id FROM jobs AS job
             WHERE state = 'queued' AND priority = ranked.priority AND owner = turn.owner AND not_before <= now()
@@ -72,6 +72,7 @@ chosen AS (
         LIMIT 1
         FOR UPDATE SKIP LOCKED
     ) AS head
+    WHERE has_room(head.owner)
     LIMIT 1
 ),
 taken AS (

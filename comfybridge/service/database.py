@@ -26,6 +26,9 @@ LARGEST_NOTIFICATION = 7900
 
 _CONNECT_S = 10
 
+Away = psycopg.OperationalError
+"""The database does not answer, or cannot be reached."""
+
 
 def sync_pool(url: str, *, most: int, name: str) -> ConnectionPool:
     return ConnectionPool(
@@ -44,6 +47,11 @@ def single(url: str, name: str) -> psycopg.Connection:
     """A connection of one's own whose statements need not be durable: notifications, leases, heartbeats."""
     options = "-c synchronous_commit=off"
     return psycopg.connect(url, autocommit=True, application_name=name, connect_timeout=_CONNECT_S, options=options)
+
+
+def durable(url: str) -> psycopg.Connection:
+    """A connection for what an operator does, now and then."""
+    return psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_S)
 
 
 def told(payload: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from comfybridge.service import DATABASE_VARIABLE
+from comfybridge.service import DATABASE_VARIABLE, keys
 from comfybridge.service.migrating import migrate
 from comfybridge.service.postgres import Postgres
 
@@ -113,9 +113,11 @@ def serve(
 
     Raises:
         InUse: another process serves from this folder.
+        NoKeys: others reach the host, and nobody would keep them out.
     """
     with sole_use(folder), Postgres(folder) as postgres:
         migrate(postgres.url)
+        keys.needed(postgres.url, host)
         # Not as an argument, which everybody on the machine may read: it can hold a password.
         database = {DATABASE_VARIABLE: postgres.url}
         common = ["--store", store, "--with-parent"]

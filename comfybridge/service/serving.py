@@ -5,9 +5,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 
 from aiohttp import web
 
+from comfybridge.addresses import is_loopback
+from comfybridge.service import keys
 from comfybridge.service.gateway.app import build
 from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
@@ -28,8 +31,14 @@ def gateway(
     options: Options | None = None,
     with_parent: bool = False,
 ) -> int:
-    """Serve until a signal comes."""
+    """Serve until a signal comes.
+
+    Raises:
+        NoKeys: others reach the host, and nobody would keep them out.
+    """
     migrate(database)
+    keys.needed(database, host)
+    options = replace(options or Options(), is_local=is_loopback(host))
     app = build(database, store, keep_s=keep_s, options=options)
     if with_parent:
         end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
 
+from psycopg import AsyncConnection
+
+from comfybridge import library
 from comfybridge.graph import InputRef
-from comfybridge.service import catalogue
+from comfybridge.service import allowed, catalogue
 from comfybridge.service.database import QUEUED, as_json, told
 from comfybridge.service.gateway import places, rows
+from comfybridge.service.gateway.backlog import Busy, hold_place
 from comfybridge.service.gateway.callers import Caller
 from comfybridge.service.gateway.state import State
 from comfybridge.validation import Verdict, validate
@@ -76,7 +80,8 @@ async def accept(state: State, caller: Caller, body: Any) -> Accepted:
 
     Raises:
         Malformed: not of ComfyUI's form.
-        Refused: no server of the fleet can run it.
+        Refused: no server of the fleet can run it, or this caller may not have it run.
+        Busy: too much waits already; nothing is written.
     """
     if isinstance(body, list):
         raise Refused(_NO_PROMPT, {})
@@ -88,10 +93,10 @@ async def accept(state: State, caller: Caller, body: Any) -> Accepted:
         raise Malformed("prompt_id is no usable text")
     try:
         accepted = await _new(state, caller, body, prompt_id, number)
-    except (Malformed, Refused):
+    except (Malformed, Refused, Busy) as exc:
         if (known := await _known(state, caller, prompt_id)) is not None:
             return known
-        if number is None:
+        if number is None and not isinstance(exc, Busy):
             # The counter moves on for refused prompts, too.
             async with state.pool.connection() as connection:
                 await connection.execute("SELECT nextval('numbers')")
@@ -110,8 +115,11 @@ async def _new(
     prompt, extra_data = body["prompt"] or {}, body.get("extra_data") or {}
     if not isinstance(prompt, dict) or not isinstance(extra_data, dict):
         raise Malformed("prompt and extra_data are objects")
+    await state.backlog.look()
     client_id = str(body.get("client_id") or "")
     verdict, files = await _checked(state, caller, prompt, body.get("partial_execution_targets"))
+    if (refusal := _forbidden(state, caller, prompt)) is not None:
+        raise Refused(refusal, {})
     needs = catalogue.needs(prompt, state.fleet.classes)
     able = state.fleet.able(needs)
     if not able:
@@ -156,11 +164,22 @@ async def _new(
         if want not in state.fleet.wanted:
             await connection.execute(_WANT, values)
             state.fleet.wanted.add(want)
-        row = await (await connection.execute(_ACCEPT, values)).fetchone()
+        with state.backlog.place():
+            row = await _insert(connection, caller, values)
     if row is None:
         return None
     state.notices.tell(QUEUED, told({"prompt_id": prompt_id, "owner": caller.owner, "client_id": client_id}))
     return Accepted(prompt_id=prompt_id, number=row[0], node_errors=verdict.node_errors)
+
+
+async def _insert(connection: AsyncConnection, caller: Caller, values: Mapping[str, Any]) -> tuple[float] | None:
+    """Queue it; where the key has a limit, one after the other, so that it is never passed."""
+    most = caller.limits.get("queued")
+    if most is None:
+        return await (await connection.execute(_ACCEPT, values)).fetchone()
+    async with connection.transaction():
+        await hold_place(connection, caller, most)
+        return await (await connection.execute(_ACCEPT, values)).fetchone()
 
 
 async def _known(state: State, caller: Caller, prompt_id: str) -> Accepted | None:
@@ -202,6 +221,24 @@ async def _checked(
     if not verdict.outputs:
         raise Refused(verdict.error, verdict.node_errors)
     return verdict, files
+
+
+def _forbidden(state: State, caller: Caller, prompt: dict[str, Any]) -> dict[str, Any] | None:
+    """What this caller's key has against the graph."""
+    most = caller.limits.get("pixels")
+    if most is not None and (pixels := allowed.pixels(prompt)) > most:
+        return _not_for_this_key(f"A node makes {pixels} pixels, and this key may have {most}", "too_many_pixels")
+    if caller.templates is None:
+        return None
+    theirs = [each for each in library.templates() if each.base_name in caller.templates]
+    if allowed.template_of(prompt, theirs, state.fleet.classes) is not None:
+        return None
+    names = ", ".join(sorted(caller.templates)) or "none"
+    return _not_for_this_key(f"This key may use these templates only, as they are: {names}", "template_not_allowed")
+
+
+def _not_for_this_key(message: str, kind: str) -> dict[str, Any]:
+    return {"type": kind, "message": message, "details": "", "extra_info": {}}
 
 
 def _nowhere(needs: catalogue.Needs) -> dict[str, Any]:

@@ -2,18 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import TypeAlias
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 
 from comfybridge import addresses
 from comfybridge.service.database import async_pool
 from comfybridge.service.fleet import Fleet
-from comfybridge.service.gateway import info, prompts, upload, userdata, view
+from comfybridge.service.gateway import administration, info, prompts, upload, userdata, view
 from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.access import Handler, authenticated, watch
+from comfybridge.service.gateway.backlog import Backlog, Busy
 from comfybridge.service.gateway.callers import caller
-from comfybridge.service.gateway.hub import FEATURES, Hub
+from comfybridge.service.gateway.hub import Hub
+from comfybridge.service.gateway.keyring import Keyring
 from comfybridge.service.gateway.notices import Notices
 from comfybridge.service.gateway.openai import handlers, tool
 from comfybridge.service.gateway.openai.errors import shaped
@@ -23,8 +25,6 @@ from comfybridge.service.store import open_store
 from comfybridge.service.supervised import DATABASE_FAULTS
 
 logger = logging.getLogger(__name__)
-
-Handler: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/prompt", prompts.get_prompt),
@@ -47,6 +47,10 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/view", view.get_view),
     ("POST", "/upload/image", upload.post_image),
     ("POST", "/upload/mask", upload.post_mask),
+    ("GET", "/comfybridge/keys", administration.get_keys),
+    ("POST", "/comfybridge/keys", administration.post_key),
+    ("PATCH", "/comfybridge/keys/{name}", administration.patch_key),
+    ("DELETE", "/comfybridge/keys/{name}", administration.delete_key),
     ("GET", "/userdata", userdata.get_list),
     ("GET", "/v2/userdata", userdata.get_tree),
     ("GET", "/userdata/{file}", userdata.get_file),
@@ -63,10 +67,14 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
 )
 
 _CONNECTIONS = 10
+_FORM_BYTES = 2**20
+"""What a form may have around the file in it."""
 
 
 def build(database: str, store: str, *, keep_s: float, options: Options | None = None) -> web.Application:
-    app = web.Application(client_max_size=FEATURES["max_upload_size"], middlewares=[shaped, _guarded])
+    options = options or Options()
+    limit = options.largest_upload + _FORM_BYTES
+    app = web.Application(client_max_size=limit, middlewares=[shaped, _guarded, authenticated])
     pool = async_pool(database, most=_CONNECTIONS, name="gateway")
     hub = Hub(database, pool)
     app[STATE] = State(
@@ -76,7 +84,9 @@ def build(database: str, store: str, *, keep_s: float, options: Options | None =
         hub=hub,
         notices=Notices(pool),
         keep_s=keep_s,
-        options=options or Options(),
+        keyring=Keyring(pool),
+        backlog=Backlog(pool, options.most_queued),
+        options=options,
     )
     app[handlers.MODELS] = Models()
     for method, path, handler in ROUTES:
@@ -98,7 +108,8 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
     state = app[STATE]
     await state.pool.open()
     await state.signing.refresh(state.pool)
-    loops = [asyncio.create_task(loop) for loop in (state.hub.run(), state.notices.run())]
+    await state.keyring.refresh()
+    loops = [asyncio.create_task(loop) for loop in (state.hub.run(), state.notices.run(), watch(state))]
     for task in loops:
         task.add_done_callback(_broken)
     yield
@@ -126,6 +137,14 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
     except Malformed as exc:
         error = {"type": "invalid_request", "message": str(exc), "details": "", "extra_info": {}}
         return web.json_response({"error": error, "node_errors": {}}, status=400)
+    except Busy as exc:
+        error = {"type": exc.kind, "message": str(exc), "details": "", "extra_info": {}}
+        again = {"Retry-After": str(exc.again_s)}
+        return web.json_response({"error": error, "node_errors": {}}, status=exc.status, headers=again)
+    except web.HTTPRequestEntityTooLarge:
+        largest = request.app[STATE].options.largest_upload
+        error = {"type": "too_large", "message": f"This is more than the {largest / 2**20:g} MiB that are taken here."}
+        return web.json_response({"error": error}, status=413)
     except DATABASE_FAULTS as exc:
         logger.warning("%s %s: the database is away: %s", request.method, request.path, exc)
         return web.Response(status=503, text="The database is away.", headers={"Retry-After": "2"})

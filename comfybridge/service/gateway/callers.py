@@ -1,23 +1,101 @@
-"""Who calls, and what that one may do. Until keys exist there is one caller, who may do everything."""
+"""Who calls, and what that one may do: by the key that comes with every request.
 
-from dataclasses import dataclass
+As long as there are no keys, whoever asks from this machine is the one caller, who may do everything.
+"""
+
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from comfybridge.addresses import is_loopback
 from comfybridge.service import priorities
+
+OPEN = frozenset({"/health", "/ready"})
+"""What is told without a key: nothing of anybody's."""
+
+_SIGNED = frozenset({"/view", "/api/view"})
+_CALLER = "comfybridge.caller"
+_PROXIED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
+_OF_THIS_MACHINE = "host.docker.internal"
+_CHALLENGE = {"WWW-Authenticate": 'Basic realm="comfybridge", charset="UTF-8"'}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """``owner`` is what jobs, files and events are filed under."""
+    """``owner`` is what jobs, files and events are filed under, ``name`` what people call the key.
+
+    ``limits`` are those of ``keys.LIMITS`` that are set; ``templates`` those that the key may use, ``None`` for all.
+    """
 
     owner: str
     is_admin: bool
     priority: int
+    name: str = ""
+    limits: Mapping[str, int] = field(default_factory=dict)
+    templates: frozenset[str] | None = None
 
 
-_ONLY_ONE = Caller(owner="", is_admin=True, priority=priorities.NORMAL)
+ANYBODY = Caller(owner="", is_admin=True, priority=priorities.NORMAL)
+"""Who calls from this machine while there are no keys."""
 
 
-def caller(_request: web.Request) -> Caller:
-    return _ONLY_ONE
+def caller(request: web.Request) -> Caller:
+    found: Caller = request[_CALLER]
+    return found
+
+
+def is_open(request: web.Request) -> bool:
+    """Whether no key is needed: ``/view`` looks at the signature of a link itself."""
+    is_link = request.method in ("GET", "HEAD") and request.path in _SIGNED and "signature" in request.query
+    return is_link or request.path in OPEN
+
+
+def let_in(request: web.Request, found: Caller) -> None:
+    request[_CALLER] = found
+
+
+def key_of(request: web.Request) -> str:
+    """The key that comes with a request: as Bearer token, as Basic's password (or name), or as ``?token=``."""
+    scheme, _, value = request.headers.get("Authorization", "").strip().partition(" ")
+    if scheme.lower() == "bearer":
+        return value.strip()
+    if scheme.lower() == "basic":
+        try:
+            name, _, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+        return password or name
+    return request.query.get("token", "")
+
+
+def is_from_here(request: web.Request) -> bool:
+    """Whether a request to a loopback address was meant for it: through no proxy, and by a name of this machine.
+
+    A page of somebody else's whose name leads to this machine (DNS rebinding) comes by that name. A proxy that does not
+    tell of itself cannot be known.
+    """
+    host = urlsplit(f"//{request.headers.get('Host', '').lower()}").hostname
+    return (is_loopback(host) or host == _OF_THIS_MACHINE) and not any(name in request.headers for name in _PROXIED)
+
+
+def is_from_another_page(request: web.Request, public_url: str) -> bool:
+    """Whether a browser sends its kept password along with what another site's page asks for."""
+    origin = request.headers.get("Origin")
+    if origin is None or not request.headers.get("Authorization", "").lower().startswith("basic"):
+        return False
+    ours = (request.headers.get("Host", ""), request.headers.get("X-Forwarded-Host", ""), urlsplit(public_url).netloc)
+    return urlsplit(origin.lower()).netloc not in {each.lower() for each in ours if each}
+
+
+def refused(message: str, *, status: int = 401) -> web.Response:
+    kind = "unauthorized" if status == web.HTTPUnauthorized.status_code else "forbidden"
+    headers = _CHALLENGE if kind == "unauthorized" else None
+    return web.json_response({"error": {"type": kind, "message": message}}, status=status, headers=headers)
+
+
+def admins_only() -> web.Response:
+    return refused("This is for admin keys.", status=403)

@@ -111,6 +111,17 @@ class Hub:
                 del self._clients[client.owner]
                 self._open.pop(client.owner, None)
 
+    @property
+    def owners(self) -> list[str]:
+        """Of whom there are sockets."""
+        return list(self._clients)
+
+    def drop(self, owners: Iterable[str]) -> None:
+        """End the sockets of these."""
+        for owner in owners:
+            for client in self._clients.get(owner, ()):
+                client.transport.abort()
+
     async def _greet(self, client: Client) -> None:
         hello = frames.status(len(self._open.get(client.owner, ())))
         hello["data"]["sid"] = client.client_id

@@ -7,7 +7,8 @@ from aiohttp import web
 from comfybridge import listing
 from comfybridge.service.gateway import rows, shapes
 from comfybridge.service.gateway.accepting import Malformed, Refused, accept
-from comfybridge.service.gateway.callers import caller
+from comfybridge.service.gateway.backlog import take_turn
+from comfybridge.service.gateway.callers import admins_only, caller
 from comfybridge.service.gateway.state import STATE
 
 
@@ -17,6 +18,7 @@ async def get_prompt(request: web.Request) -> web.Response:
 
 
 async def post_prompt(request: web.Request) -> web.Response:
+    await take_turn(request.app[STATE].pool, caller(request))
     try:
         accepted = await accept(request.app[STATE], caller(request), await _json(request))
     except Refused as refusal:
@@ -58,7 +60,7 @@ async def post_interrupt(request: web.Request) -> web.Response:
 async def post_free(request: web.Request) -> web.Response:
     body = await _object(request)
     if not caller(request).is_admin:
-        return web.Response(status=403)
+        return admins_only()
     await rows.free(
         request.app[STATE].pool,
         unload_models=bool(body.get("unload_models")),

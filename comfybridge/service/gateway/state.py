@@ -6,7 +6,9 @@ from aiohttp import web
 from psycopg_pool import AsyncConnectionPool
 
 from comfybridge.service.fleet import Fleet
+from comfybridge.service.gateway.backlog import Backlog
 from comfybridge.service.gateway.hub import Hub
+from comfybridge.service.gateway.keyring import Keyring
 from comfybridge.service.gateway.notices import Notices
 from comfybridge.service.signing import Signing
 from comfybridge.service.store import Store
@@ -16,10 +18,17 @@ _DAY_S = 86400.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """What an operator may say of a gateway; ``link_s`` is how long links in answers live."""
+    """What an operator may say of a gateway.
 
+    ``is_local``: only this machine reaches it. ``link_s`` is how long links in answers live, ``largest_upload`` is in
+    bytes, ``most_queued`` counts the jobs of all callers that wait.
+    """
+
+    is_local: bool = True
     public_url: str = ""
     link_s: float = 7 * _DAY_S
+    largest_upload: int = 100 * 2**20
+    most_queued: int = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +38,8 @@ class State:
     fleet: Fleet
     hub: Hub
     notices: Notices
+    keyring: Keyring
+    backlog: Backlog
     keep_s: float
     options: Options = Options()
     signing: Signing = field(default_factory=Signing)

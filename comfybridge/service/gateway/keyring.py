@@ -1,0 +1,62 @@
+"""The keys as a gateway knows them: read again every second, so that one that is revoked soon opens nothing."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+from psycopg_pool import AsyncConnectionPool
+
+from comfybridge.service.gateway.callers import ANYBODY, Caller
+from comfybridge.service.keys import hashed
+
+_FRESH_S = 1.0
+_NEW_S = 0.2
+"""A key that nobody knows may have been made a moment ago; so often, at most, somebody looks."""
+
+_VALID = "SELECT hash, owner, name, is_admin, priority, limits, templates FROM keys WHERE revoked IS NULL"
+_ANY = "SELECT FROM keys LIMIT 1"
+
+
+class Keyring:
+    def __init__(self, pool: AsyncConnectionPool) -> None:
+        self._pool = pool
+        self._by_hash: dict[bytes, Caller] = {}
+        self._read = -_FRESH_S
+        self._reading = asyncio.Lock()
+        self.is_used = False
+        """Whether keys were ever made: from then on nobody does without, also when all of them are revoked."""
+
+    async def find(self, key: str) -> Caller | None:
+        """Whose key this is, as of at most a second ago."""
+        await self.refresh(_FRESH_S)
+        found = self._by_hash.get(hashed(key))
+        if found is None and key and self.is_used:
+            await self.refresh(_NEW_S)
+            found = self._by_hash.get(hashed(key))
+        return found
+
+    async def refresh(self, fresh_s: float = 0.0) -> None:
+        async with self._reading:
+            if time.monotonic() - self._read < fresh_s:
+                return
+            begun = time.monotonic()
+            async with self._pool.connection() as connection:
+                rows = await (await connection.execute(_VALID)).fetchall()
+                is_used = bool(rows) or await (await connection.execute(_ANY)).fetchone() is not None
+            self._by_hash = {
+                bytes(hash_): Caller(
+                    owner=owner,
+                    is_admin=is_admin,
+                    priority=priority,
+                    name=name,
+                    limits=limits,
+                    templates=frozenset(templates) if templates is not None else None,
+                )
+                for hash_, owner, name, is_admin, priority, limits, templates in rows
+            }
+            self._read, self.is_used = begun, is_used
+
+    def without_key(self, owners: Iterable[str]) -> list[str]:
+        """Those of the owners who may no longer be heard."""
+        valid = {one.owner for one in self._by_hash.values()} if self.is_used else {ANYBODY.owner}
+        return [owner for owner in owners if owner not in valid]
