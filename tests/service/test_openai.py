@@ -6,6 +6,7 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -251,3 +252,38 @@ def test_waiting_job_of_a_client_that_is_gone_is_taken_back(server: Server, comf
     eventually(lambda: not server.queued()[1])
     comfyui.release()
     server.finished(first)
+
+
+def test_keys_open_what_they_may(postgres: str, comfyui: Simulator, tmp_path: Path) -> None:
+    with service(postgres, tmp_path, [comfyui.url]) as url:
+        server = Server(url)
+        admin = server.post("/comfybridge/keys", json={"name": "admin", "is_admin": True}).json()["key"]
+        limits = {"name": "shop", "templates": ["sd15"], "limits": {"rate": 2}}
+        key = eventually(
+            lambda: (
+                server.post("/comfybridge/keys", json=limits, headers={"Authorization": f"Bearer {admin}"})
+                .json()
+                .get("key")
+            )
+        )
+        with OpenAI(base_url=f"{url}/v1", api_key="another", max_retries=0) as stranger:
+            with pytest.raises(openai.AuthenticationError, match="not known") as refused:
+                stranger.models.list()
+            assert refused.value.code == "invalid_api_key"
+        eventually(lambda: server.get("/v1/models", params={"token": key}).status_code == 200)
+        with OpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0) as client:
+            assert [model.id for model in client.models.list()] == ["sd15"]
+            with pytest.raises(openai.NotFoundError):
+                client.images.generate(prompt="a lake", model="sd15-hires")
+            made = client.images.generate(prompt="a lake", size="768x768", response_format="url")
+            assert made.data is not None
+            assert requests.get(made.data[0].url or "", timeout=DEADLINE_S).content.startswith(b"\x89PNG")
+            with pytest.raises(openai.RateLimitError, match="2 prompts a minute") as late:
+                for _ in range(2):
+                    client.images.generate(prompt="a lake")
+            assert late.value.response.headers["Retry-After"] == "30"
+
+        proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "pictures.example.com"}
+        document = server.get("/openapi.json", params={"token": key}, headers=proxied).json()
+        assert document["servers"] == [{"url": "https://pictures.example.com"}]
+        server.close()

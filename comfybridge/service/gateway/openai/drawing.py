@@ -20,6 +20,7 @@ from comfybridge.service import store
 from comfybridge.service.catalogue import Classes
 from comfybridge.service.gateway import rows
 from comfybridge.service.gateway.accepting import Refused, accept
+from comfybridge.service.gateway.backlog import take_turn
 from comfybridge.service.gateway.callers import Caller
 from comfybridge.service.gateway.openai import errors
 from comfybridge.service.gateway.openai.errors import ApiError
@@ -44,8 +45,10 @@ class Asked:
     """What a repeated request is known by; empty for none."""
 
 
-def templates() -> Sequence[Template]:
-    return library.templates()
+def templates(caller: Caller) -> Sequence[Template]:
+    """Those that this caller may use."""
+    known = library.templates()
+    return [each for each in known if caller.templates is None or each.base_name in caller.templates]
 
 
 async def submit(state: State, caller: Caller, models: Models, asked: Asked) -> tuple[str, ...]:
@@ -53,6 +56,7 @@ async def submit(state: State, caller: Caller, models: Models, asked: Asked) -> 
 
     Raises:
         ApiError: it cannot be drawn as it was asked for.
+        Busy: too much waits already, or this caller asked too often.
     """
     await state.fleet.refresh()
     known, attempt = None, 0
@@ -61,7 +65,8 @@ async def submit(state: State, caller: Caller, models: Models, asked: Asked) -> 
         known, attempt = await _known(state, caller, named)
     if known is not None:
         return known
-    model, filled = await asyncio.to_thread(_filled, models, asked, state.fleet.catalogues)
+    await take_turn(state.pool, caller)
+    model, filled = await asyncio.to_thread(_filled, models, asked, templates(caller), state.fleet.catalogues)
     await _keep(state, caller, filled[0].files)
     prompt_ids = tuple(named.prompt_id(run, attempt) if named else str(uuid4()) for run in range(len(filled)))
     own = {"template": model.template.name, "runs": len(filled)}
@@ -109,11 +114,13 @@ def _is_gone(request: web.Request) -> bool:
     return request.transport is None or request.transport.is_closing()
 
 
-def _filled(models: Models, asked: Asked, catalogues: Mapping[str, Classes]) -> tuple[Model, tuple[Filled, ...]]:
+def _filled(
+    models: Models, asked: Asked, known: Sequence[Template], catalogues: Mapping[str, Classes]
+) -> tuple[Model, tuple[Filled, ...]]:
     if is_default(asked.model):
-        model = models.default(asked.task, asked.inputs.files, catalogues)
+        model = models.default(asked.task, asked.inputs.files, known, catalogues)
     else:
-        model = models.named(asked.model, templates(), catalogues)
+        model = models.named(asked.model, known, catalogues)
         _check_task(asked, model.template)
     inputs = replace(asked.inputs, model=model.file)
     if not model.template.roles(model.definitions)["positive"]:

@@ -53,7 +53,9 @@ async def get_model(request: web.Request) -> web.Response:
     state = request.app[STATE]
     await state.fleet.refresh()
     models, catalogues = request.app[MODELS], state.fleet.catalogues
-    return web.json_response(_shown(await asyncio.to_thread(models.named, name, drawing.templates(), catalogues)))
+    return web.json_response(
+        _shown(await asyncio.to_thread(models.named, name, drawing.templates(caller(request)), catalogues))
+    )
 
 
 async def runnable(request: web.Request) -> list[Model]:
@@ -61,7 +63,7 @@ async def runnable(request: web.Request) -> list[Model]:
     state = request.app[STATE]
     await state.fleet.refresh()
     models, catalogues = request.app[MODELS], state.fleet.catalogues
-    return await asyncio.to_thread(models.runnable, drawing.templates(), catalogues)
+    return await asyncio.to_thread(models.runnable, drawing.templates(caller(request)), catalogues)
 
 
 async def json_object(request: web.Request) -> Mapping[str, Any]:

@@ -41,17 +41,25 @@ class Models:
 
     def named(self, name: str, templates: Sequence[Template], catalogues: Mapping[str, Classes]) -> Model:
         """Raises ApiError where there is no such model, or no server that can run it."""
-        template = library.find(name, templates)
-        if template is None or template.task not in TASKS:
+        template = library.find(name)
+        if template is None or template not in templates or template.task not in TASKS:
             raise _unknown(name, [model.template.name for model in self.runnable(templates, catalogues)])
         model = self._found((template,), catalogues)
         if model is None:
             raise _not_runnable(template, catalogues)
         return model
 
-    def default(self, task: str, files: Sequence[InputFile], catalogues: Mapping[str, Classes]) -> Model:
+    def default(
+        self,
+        task: str,
+        files: Sequence[InputFile],
+        templates: Sequence[Template],
+        catalogues: Mapping[str, Classes],
+    ) -> Model:
         """The first template of a task that takes the files and that the fleet can run."""
-        choices = library.choices(task)
+        choices = [template for template in library.choices(task) if template in templates]
+        if not choices:
+            raise _unknown(AUTO, [model.template.name for model in self.runnable(templates, catalogues)])
         # Where none takes them, the first one says best what it wants.
         able = [template for template in choices if template.takes(files)] or list(choices)
         model = self._found(able, catalogues)
