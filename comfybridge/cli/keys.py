@@ -9,9 +9,9 @@ from typing import Any
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
 from comfybridge.cli.serving import add_database, database_of
+from comfybridge.service import priorities
 
 _NONE = "none"
-_PRIORITIES = ("high", "normal", "low")
 _HEADINGS = ("name", "admin", "priority", "rate", "running", "queued", "pixels", "templates", "created", "revoked")
 
 
@@ -52,7 +52,7 @@ def _add_values(verb: argparse.ArgumentParser) -> None:
     may = say("it may do everything to everybody's jobs and servers", "可管理所有任务和服务器")
     verb.add_argument("--admin", action=argparse.BooleanOptionalAction, default=absent, help=may)
     first = say("whose jobs go first", "任务优先级")
-    verb.add_argument("--priority", choices=_PRIORITIES, default=absent, help=first)
+    verb.add_argument("--priority", choices=priorities.NAMES, default=absent, help=first)
     limits = {
         "rate": say("prompts a minute", "每分钟提交的任务数"),
         "running": say("jobs that run at once", "同时运行的任务数"),
@@ -60,13 +60,8 @@ def _add_values(verb: argparse.ArgumentParser) -> None:
         "pixels": say("pixels that one node may be told to make", "单个节点生成的像素数上限"),
     }
     for name, meaning in limits.items():
-        verb.add_argument(
-            f"--{name}",
-            type=_limit,
-            default=absent,
-            metavar="N",
-            help=say(f"{meaning}, or none", f"{meaning}，或 none"),
-        )
+        or_none = say(f"{meaning}, or none", f"{meaning}，或 none")
+        verb.add_argument(f"--{name}", type=_limit, default=absent, metavar="N", help=or_none)
     only = say("a template that it may use, or none for all; may be repeated", "允许使用的模板，none 为不限，可重复")
     verb.add_argument("--template", action="append", dest="templates", default=absent, metavar="NAME", help=only)
     told = say("an address that is told of each job's end, or none", "任务结束时通知的地址，或 none")
@@ -153,7 +148,7 @@ def _renew(options: argparse.Namespace) -> int:
 
 
 def _on_database(options: argparse.Namespace, act: Callable[[Any], int]) -> int:
-    """Do something on a connection; a value that a key cannot have, or a database that is away, ends it by a sentence."""
+    """Do something on a connection; what a key cannot have, or a database that is away, ends it by a sentence."""
     from comfybridge.service import database, keys, migrating  # noqa: PLC0415
 
     url = database_of(options)

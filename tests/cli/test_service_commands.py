@@ -3,26 +3,29 @@ import argparse
 import pytest
 
 from comfybridge.cli import main
-from comfybridge.cli.serving import loopback, seconds
+from comfybridge.cli.serving import seconds, web_address
+from comfybridge.service import DATABASE_VARIABLE
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2", "::1", "localhost"])
-def test_listens_on_this_machine(host: str) -> None:
-    assert loopback(host) == host
+@pytest.mark.parametrize("address", ["https://pictures.example.com", "http://10.0.0.5:8288/comfy/"])
+def test_address_for_links(address: str) -> None:
+    assert web_address(address) == address.rstrip("/")
 
 
-@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "gpu1", ""])
-def test_listens_nowhere_else_without_keys(host: str) -> None:
-    with pytest.raises(argparse.ArgumentTypeError, match=r"API keys|API 密钥"):
-        loopback(host)
+@pytest.mark.parametrize("address", ["pictures.example.com", "ftp://x", "https://", "https://x/?a=1"])
+def test_what_is_no_address_for_links(address: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        web_address(address)
 
 
-def test_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as ended:
-        main(["serve", "--comfyui", "http://127.0.0.1:8188", "--data", "unused", "--host", "0.0.0.0"])
+def test_keys_need_a_database(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(DATABASE_VARIABLE, raising=False)
 
-    assert ended.value.code == 2
-    assert "0.0.0.0 can be reached by others" in capsys.readouterr().err
+    for where, sentence in (([], "which database?"), (["--data", "nowhere"], "no `comfybridge serve` runs on nowhere")):
+        with pytest.raises(SystemExit) as ended:
+            main(["keys", "list", *where])
+        assert ended.value.code == 2
+        assert sentence in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("7d", 604800), ("12h", 43200), ("30m", 1800), ("90s", 90), ("5", 5)])

@@ -15,6 +15,12 @@ from PIL import Image
 RATE = 22050
 
 
+def png(color: tuple[int, ...] = (200, 10, 10), *, size: tuple[int, int] = (20, 10)) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGBA" if len(color) == 4 else "RGB", size, color).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def wav(seconds: float = 1.0) -> bytes:
     """A tone: one channel at 22050 Hz."""
     levels = array("h", (int(8000 * math.sin(number / 20)) for number in range(int(seconds * RATE))))

@@ -17,9 +17,12 @@ DEADLINE_S = 60.0
 
 
 class Server:
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, key: str = "") -> None:
         self.url = url.rstrip("/")
+        self._key = key
         self._session = requests.Session()
+        if key:
+            self._session.headers["Authorization"] = f"Bearer {key}"
 
     def close(self) -> None:
         self._session.close()
@@ -66,7 +69,7 @@ class Server:
         return [item[1] for item in queue["queue_running"]], [item[1] for item in pending]
 
     def connect(self, client_id: str | None = None) -> "Socket":
-        return Socket(self.url, uuid.uuid4().hex if client_id is None else client_id)
+        return Socket(self.url, uuid.uuid4().hex if client_id is None else client_id, self._key)
 
     def upload(self, name: str, content: bytes, path: str = "/upload/image", **fields: str) -> requests.Response:
         """Upload with the file name as raw UTF-8, as browsers do."""
@@ -82,11 +85,11 @@ class Server:
 class Socket:
     """An open WebSocket. ``client_id`` empty: the server names one."""
 
-    def __init__(self, url: str, client_id: str) -> None:
+    def __init__(self, url: str, client_id: str, key: str = "") -> None:
         self.client_id = client_id
-        self._socket = websocket.create_connection(
-            url.replace("http", "ws", 1) + f"/ws?clientId={client_id}", timeout=DEADLINE_S, suppress_origin=True
-        )
+        token = f"&token={key}" if key else ""
+        address = f"{url.replace('http', 'ws', 1)}/ws?clientId={client_id}{token}"
+        self._socket = websocket.create_connection(address, timeout=DEADLINE_S, suppress_origin=True)
         self.hello = self.receive()
 
     def __enter__(self) -> Self:

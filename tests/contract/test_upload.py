@@ -8,16 +8,11 @@ import pytest
 from PIL import Image
 
 from tests.contract import graphs
+from tests.contract.media import png
 from tests.contract.server import Server
 
 _A_400 = pytest.mark.one_server("a caller's mistake is a 400")
 _NO_FOLDERS = pytest.mark.one_server("the store has no folders that could be missing")
-
-
-def png(color: tuple[int, ...] = (200, 10, 10), *, size: tuple[int, int] = (20, 10)) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGBA" if len(color) == 4 else "RGB", size, color).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def named(suffix: str = ".png") -> str:

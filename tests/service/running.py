@@ -17,6 +17,7 @@ from aiohttp import web
 from psycopg import conninfo
 
 from comfybridge.service.gateway.app import build
+from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
 from comfybridge.service.worker.worker import Settings, Worker
 from tests.contract.server import Server, eventually
@@ -44,7 +45,7 @@ def database(postgres_url: str) -> Iterator[str]:
 
 
 @contextmanager
-def gateway(database_url: str, store: Path) -> Iterator[str]:
+def gateway(database_url: str, store: Path, options: Options | None = None) -> Iterator[str]:
     """A gateway's address."""
     loop = asyncio.new_event_loop()
     started = threading.Event()
@@ -52,7 +53,7 @@ def gateway(database_url: str, store: Path) -> Iterator[str]:
     stop = asyncio.Event()
 
     async def serve() -> None:
-        runner = web.AppRunner(build(database_url, str(store), keep_s=3600.0), shutdown_timeout=0.1)
+        runner = web.AppRunner(build(database_url, str(store), keep_s=3600.0, options=options), shutdown_timeout=0.1)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
@@ -84,6 +85,16 @@ def worker(database_url: str, store: Path, comfyui: str) -> Iterator[Worker]:
         thread.join(60)
 
 
+def are_well(connection: psycopg.Connection, count: int) -> None:
+    """Wait until so many servers are ready."""
+
+    def are_ready() -> bool:
+        row = connection.execute("SELECT count(*) FROM servers WHERE health = 'well'").fetchone()
+        return row is not None and row[0] == count
+
+    eventually(are_ready)
+
+
 @contextmanager
 def service(postgres_url: str, store: Path, comfyuis: Sequence[str]) -> Iterator[str]:
     """A gateway over these servers, all of them ready; its address."""
@@ -93,13 +104,7 @@ def service(postgres_url: str, store: Path, comfyuis: Sequence[str]) -> Iterator
             stack.enter_context(worker(url, store, comfyui))
         address = stack.enter_context(gateway(url, store))
         with psycopg.connect(url, autocommit=True) as connection:
-            query = "SELECT count(*) FROM servers WHERE health = 'well'"
-
-            def are_ready() -> bool:
-                row = connection.execute(query).fetchone()
-                return row is not None and row[0] == len(comfyuis)
-
-            eventually(are_ready)
+            are_well(connection, len(comfyuis))
         yield address
 
 

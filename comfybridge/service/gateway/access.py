@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
@@ -45,7 +46,7 @@ async def watch(state: State) -> None:
     """Read keys and the secrets of links again and again; end the sockets of those whose key is no more."""
     while True:
         try:
-            await state.keyring.refresh()
+            await state.keyring.refresh(time.monotonic())
             await state.signing.refresh(state.pool)
             state.hub.drop(state.keyring.without_key(state.hub.owners))
         except DATABASE_FAULTS as exc:

@@ -1,6 +1,7 @@
 """``/comfybridge/keys``: what ``comfybridge keys`` does, for admin keys."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from functools import wraps
 from typing import Any, TypeVar
@@ -28,7 +29,7 @@ def _for_admins(handler: Handler) -> Handler:
             return _refused(400, "bad_value", str(exc))
         except keys.Taken as exc:
             return _refused(409, "taken", f"There is a key {str(exc)!r} already.")
-        await request.app[STATE].keyring.refresh()
+        await request.app[STATE].keyring.refresh(time.monotonic())
         return answer
 
     return guarded

@@ -108,7 +108,6 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
     state = app[STATE]
     await state.pool.open()
     await state.signing.refresh(state.pool)
-    await state.keyring.refresh()
     loops = [asyncio.create_task(loop) for loop in (state.hub.run(), state.notices.run(), watch(state))]
     for task in loops:
         task.add_done_callback(_broken)

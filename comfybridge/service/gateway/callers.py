@@ -18,7 +18,6 @@ OPEN = frozenset({"/health", "/ready"})
 """What is told without a key: nothing of anybody's."""
 
 _SIGNED = frozenset({"/view", "/api/view"})
-_CALLER = "comfybridge.caller"
 _PROXIED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 _OF_THIS_MACHINE = "host.docker.internal"
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="comfybridge", charset="UTF-8"'}
@@ -39,13 +38,14 @@ class Caller:
     templates: frozenset[str] | None = None
 
 
+_CALLER = web.RequestKey("caller", Caller)
+
 ANYBODY = Caller(owner="", is_admin=True, priority=priorities.NORMAL)
 """Who calls from this machine while there are no keys."""
 
 
 def caller(request: web.Request) -> Caller:
-    found: Caller = request[_CALLER]
-    return found
+    return request[_CALLER]
 
 
 def is_open(request: web.Request) -> bool:

@@ -1,6 +1,7 @@
 """The keys as a gateway knows them: read again every second, so that one that is revoked soon opens nothing."""
 
 import asyncio
+import math
 import time
 from collections.abc import Iterable
 
@@ -10,8 +11,8 @@ from comfybridge.service.gateway.callers import ANYBODY, Caller
 from comfybridge.service.keys import hashed
 
 _FRESH_S = 1.0
-_NEW_S = 0.2
-"""A key that nobody knows may have been made a moment ago; so often, at most, somebody looks."""
+_PAUSE_S = 0.1
+"""So often, at most, somebody looks whether a key that nobody knows was made a moment ago."""
 
 _VALID = "SELECT hash, owner, name, is_admin, priority, limits, templates FROM keys WHERE revoked IS NULL"
 _ANY = "SELECT FROM keys LIMIT 1"
@@ -21,24 +22,29 @@ class Keyring:
     def __init__(self, pool: AsyncConnectionPool) -> None:
         self._pool = pool
         self._by_hash: dict[bytes, Caller] = {}
-        self._read = -_FRESH_S
+        self._read = -math.inf
         self._reading = asyncio.Lock()
         self.is_used = False
         """Whether keys were ever made: from then on nobody does without, also when all of them are revoked."""
 
     async def find(self, key: str) -> Caller | None:
         """Whose key this is, as of at most a second ago."""
-        await self.refresh(_FRESH_S)
+        now = time.monotonic()
+        await self.refresh(now - _FRESH_S)
         found = self._by_hash.get(hashed(key))
         if found is None and key and self.is_used:
-            await self.refresh(_NEW_S)
+            await self.refresh(now)
             found = self._by_hash.get(hashed(key))
         return found
 
-    async def refresh(self, fresh_s: float = 0.0) -> None:
+    async def refresh(self, not_before: float) -> None:
+        """Read the keys as they were at this time (of ``time.monotonic``) or later."""
+        if self._read >= not_before:
+            return
         async with self._reading:
-            if time.monotonic() - self._read < fresh_s:
+            if self._read >= not_before:
                 return
+            await asyncio.sleep(max(0.0, self._read + _PAUSE_S - time.monotonic()))
             begun = time.monotonic()
             async with self._pool.connection() as connection:
                 rows = await (await connection.execute(_VALID)).fetchall()
