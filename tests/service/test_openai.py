@@ -106,6 +106,21 @@ def test_links_open_without_a_key_and_only_what_they_name(client: OpenAI) -> Non
     assert requests.get(other, timeout=DEADLINE_S).status_code == 403
 
 
+def test_stream_ends_with_the_picture_or_the_reason(client: OpenAI, comfyui: Simulator) -> None:
+    with client.images.generate(prompt="a lake", stream=True, partial_images=2, size="256x256") as stream:
+        (event,) = stream
+    assert event.type == "image_generation.completed"
+    image = Image.open(io.BytesIO(base64.b64decode(event.b64_json)))
+    assert (image.size, event.size) == ((256, 256), "256x256")
+
+    comfyui.inject(NodeFailure("KSampler", message="no such sigma"), times=1)
+    with (
+        client.images.edit(image=picture("RGB", RED), prompt="a boat", stream=True) as stream,
+        pytest.raises(openai.APIError, match="no such sigma"),
+    ):
+        list(stream)
+
+
 def test_mask_is_drawn_anew_where_it_is_transparent(client: OpenAI) -> None:
     mask = picture("RGBA", (255, 255, 255, 255), (100, 100, 300, 300))
 
@@ -270,8 +285,7 @@ def test_keys_open_what_they_may(postgres: str, comfyui: Simulator, tmp_path: Pa
             assert made.data is not None
             assert requests.get(made.data[0].url or "", timeout=DEADLINE_S).content.startswith(b"\x89PNG")
             with pytest.raises(openai.RateLimitError, match="2 prompts a minute") as late:
-                for _ in range(2):
-                    client.images.generate(prompt="a lake")
+                client.images.generate(prompt="a lake")
             assert late.value.response.headers["Retry-After"] == "30"
 
         proxied = {"X-Forwarded-Proto": "https", "X-Forwarded-Host": "pictures.example.com"}

@@ -17,7 +17,7 @@ from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.hub import Hub
 from comfybridge.service.gateway.keyring import Keyring
 from comfybridge.service.gateway.notices import Notices
-from comfybridge.service.gateway.openai import handlers, tool
+from comfybridge.service.gateway.openai import answering, handlers, tool
 from comfybridge.service.gateway.openai.errors import shaped
 from comfybridge.service.gateway.openai.models import Models
 from comfybridge.service.gateway.state import STATE, Options, State
@@ -88,7 +88,7 @@ def build(database: str, store: str, *, keep_s: float, options: Options | None =
         backlog=Backlog(pool, options.most_queued),
         options=options,
     )
-    app[handlers.MODELS] = Models()
+    app[answering.MODELS] = Models()
     for method, path, handler in ROUTES:
         for base in ("", "/api"):
             app.router.add_route(method, base + path, handler)

@@ -1,6 +1,7 @@
 """A wish becomes jobs of the queue; then wait for their ends, as long as somebody listens, and find what they made."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -27,7 +28,10 @@ from comfybridge.service.gateway.openai.errors import ApiError
 from comfybridge.service.gateway.openai.models import Model, Models, is_default
 from comfybridge.service.gateway.openai.outcomes import Ended, ended
 from comfybridge.service.gateway.state import State
+from comfybridge.service.supervised import DATABASE_FAULTS
 from comfybridge.template import FROM_PICTURES, Template
+
+logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 5.0
 _LISTENS_EVERY_S = 1.0
@@ -95,7 +99,12 @@ async def wait(
         while True:
             news.clear()
             look_again = time.monotonic() + _LOOK_EVERY_S
-            found = await ended(state.pool, owner, prompt_ids)
+            try:
+                found = await ended(state.pool, owner, prompt_ids)
+            except DATABASE_FAULTS as exc:
+                # The jobs are safe there; it is asked again.
+                logger.warning("prompts %s: the database is away: %s", ", ".join(prompt_ids), exc)
+                found = None
             if found is not None:
                 return found
             while not news.is_set() and (now := time.monotonic()) < min(look_again, deadline):

@@ -65,6 +65,18 @@ def of(error: ComfyError, param: str | None = None) -> ApiError:
     return invalid(str(error), error.zh, param=param)
 
 
+def body(request: web.Request, error: ApiError) -> dict[str, Any]:
+    """What is told, in the language that the request asks for."""
+    default = "server_error" if error.status >= _SERVER_ERROR else "invalid_request_error"
+    is_chinese = request.headers.get("Accept-Language", "").strip().lower().startswith("zh")
+    return {
+        "message": error.zh if is_chinese else str(error),
+        "type": _TYPES.get(error.status, default),
+        "param": error.param,
+        "code": error.code,
+    }
+
+
 @web.middleware
 async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Give every error its shape, those of other parts of the gateway, too."""
@@ -95,27 +107,19 @@ async def shaped(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 def _response(request: web.Request, error: ApiError) -> web.Response:
-    default = "server_error" if error.status >= _SERVER_ERROR else "invalid_request_error"
-    is_chinese = request.headers.get("Accept-Language", "").strip().lower().startswith("zh")
-    body = {
-        "message": error.zh if is_chinese else str(error),
-        "type": _TYPES.get(error.status, default),
-        "param": error.param,
-        "code": error.code,
-    }
     headers: dict[str, str] = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(error.retry_after_s))
     if error.may_retry is not None:
         headers["x-should-retry"] = str(error.may_retry).lower()
-    return web.json_response({"error": body}, status=error.status, headers=headers)
+    return web.json_response({"error": body(request, error)}, status=error.status, headers=headers)
 
 
 def _said(answer: web.Response) -> Mapping[str, Any] | None:
     """The error that another part of the gateway put into words."""
     try:
-        body = json.loads(answer.text or "") if answer.content_type == "application/json" else None
+        told = json.loads(answer.text or "") if answer.content_type == "application/json" else None
     except ValueError:
         return None
-    error = body.get("error") if isinstance(body, dict) else None
+    error = told.get("error") if isinstance(told, dict) else None
     return error if isinstance(error, dict) else None

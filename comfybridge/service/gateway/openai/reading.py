@@ -26,7 +26,8 @@ _IGNORED = {
     "background": ("auto", "opaque"),
 }
 """What changes nothing here, and what it may be."""
-_NOT_HERE = ("svg", "frame_count", "frame_duration_ms", "markup", "partial_images")
+_NOT_HERE = ("svg", "frame_count", "frame_duration_ms", "markup")
+_MOST_PARTIAL = 3
 _LINKED = "dall-e"
 """Models of this name answer with links where the caller says nothing, as OpenAI's did."""
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
@@ -44,6 +45,7 @@ class Wish:
     inputs: Inputs
     user: str
     as_links: bool
+    stream: bool
     format: str
     quality: int
     """Of what is not PNG, in percent."""
@@ -57,18 +59,16 @@ def wish(values: Mapping[str, Any]) -> Wish:
     for name in _NOT_HERE:
         if values.get(name) not in (None, "", 0, "0"):
             raise errors.invalid(f"{name} is not supported here.", f"此处不支持 {name}。", param=name)
-    if _flag(values, "stream"):
-        raise errors.invalid(
-            "stream is not supported here: ask for the whole picture.", "此处不支持 stream：请直接请求完整图片。",
-            param="stream",
-        )  # fmt: skip
+    _whole(values, "partial_images", (0, _MOST_PARTIAL), default=0)
     model = _text(values, "model").strip()
     default = "url" if model.startswith(_LINKED) else "b64_json"
+    stream = _flag(values, "stream")
     return Wish(
         model=model,
         inputs=_inputs(values),
         user=_text(values, "safety_identifier") or _text(values, "user"),
-        as_links=_choice(values, "response_format", _RESPONSE_FORMATS, default=default) == "url",
+        as_links=_choice(values, "response_format", _RESPONSE_FORMATS, default=default) == "url" and not stream,
+        stream=stream,
         format=_choice(values, "output_format", FORMATS, default="png"),
         quality=_whole(values, "output_compression", (0, 100), default=100) or 1,
         timeout_s=_number(values, "timeout", _TIMEOUT_S) or _DEFAULT_TIMEOUT_S,

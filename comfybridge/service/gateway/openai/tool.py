@@ -8,7 +8,7 @@ from aiohttp import web
 
 from comfybridge.service.gateway import links, rows
 from comfybridge.service.gateway.callers import caller
-from comfybridge.service.gateway.openai import drawing, errors, handlers, outcomes, reading
+from comfybridge.service.gateway.openai import answering, drawing, errors, handlers, outcomes, reading
 from comfybridge.service.gateway.openai.document import MOST_AT_ONCE, document
 from comfybridge.service.gateway.openai.drawing import Asked
 from comfybridge.service.gateway.openai.errors import ApiError
@@ -33,7 +33,7 @@ async def post_image(request: web.Request) -> web.Response:
     wish = reading.wish({"timeout": _PATIENCE_S, **given})
     state, who = request.app[STATE], caller(request)
     asked = Asked(model=wish.model, task="text2image", inputs=wish.inputs, user=wish.user, key="")
-    prompt_ids = await drawing.submit(state, who, request.app[handlers.MODELS], asked)
+    prompt_ids = await drawing.submit(state, who, request.app[answering.MODELS], asked)
     # What is asked for later must not go with the connection.
     ends = await drawing.wait(request, state, who.owner, prompt_ids, seconds=wish.timeout_s, stays=True)
     return await _answer(request, prompt_ids, ends)
@@ -65,7 +65,7 @@ async def _answer(request: web.Request, prompt_ids: Sequence[str], ends: list[En
             {"status": "running" if is_running else "queued", "prompt_id": prompt_id, "message": message}
         )
     drawn = await outcomes.pictures(state.pool, who.owner, ends)
-    addresses = [handlers.link(request, who.owner, file) for file in drawn]
+    addresses = [answering.link(request, file) for file in drawn]
     body: dict[str, Any] = {
         "status": "succeeded",
         "prompt_id": prompt_id,
@@ -73,6 +73,6 @@ async def _answer(request: web.Request, prompt_ids: Sequence[str], ends: list[En
         "images": addresses,
         "model": ends[0].template if ends else "",
         # As text: agents read large numbers as fractions.
-        "seed": str(handlers.seed_of(ends[0])) if ends else "",
+        "seed": str(answering.seed_of(ends[0])) if ends else "",
     }
     return web.json_response(body)
