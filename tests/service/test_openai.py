@@ -71,7 +71,7 @@ def test_models_are_the_templates_that_the_fleet_can_run(client: OpenAI) -> None
     listed = client.models.list().data
 
     assert [model.id for model in listed] == MODELS
-    assert client.models.retrieve("sd15") == listed[0]
+    assert client.models.retrieve("sd15") == client.models.retrieve("sd15@1") == listed[0]
     with pytest.raises(openai.NotFoundError, match=r"flux1-dev-fp8.safetensors into models/checkpoints"):
         client.models.retrieve("flux-dev")
 
@@ -83,9 +83,9 @@ def test_picture_has_the_asked_size_and_the_job_tells_whose_it_is(client: OpenAI
     assert (image.format, image.size) == ("PNG", (768, 512))
     sent: Any = comfyui.received("POST", "/prompt")[-1].body
     assert 'a "café" at night ☕' in [node["inputs"].get("text") for node in sent["prompt"].values()]
-    assert sent["extra_data"]["comfybridge"] == {"template": "sd15", "runs": 1, "user": "u-17"}
+    assert sent["extra_data"]["comfybridge"] == {"template": "sd15@1", "runs": 1, "user": "u-17"}
     assert made.model_extra is not None
-    assert (made.model_extra["model"], made.model_extra["seed"]) == ("sd15", 5)
+    assert (made.model_extra["model"], made.model_extra["seed"]) == ("sd15@1", 5)
 
 
 def test_models_own_size_and_another_format(client: OpenAI) -> None:

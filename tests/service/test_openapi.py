@@ -118,7 +118,7 @@ def test_model_reads_which_models_there_are(document: dict[str, Any]) -> None:
 def test_agent_draws_and_shows_pictures(document: dict[str, Any]) -> None:
     drawn = call(document, "generate_image", prompt="a lake", n=2, seed="", negative_prompt="").json()
 
-    assert (drawn["status"], drawn["model"]) == ("succeeded", "sd15")
+    assert (drawn["status"], drawn["model"]) == ("succeeded", "sd15@1")
     links = re.findall(r"!\[picture\]\((\S+)\)", drawn["markdown"])
     assert links == drawn["images"]
     pictures = {requests.get(link, timeout=DEADLINE_S).content[:4] for link in links}

@@ -8,7 +8,7 @@ it tells a model nothing, so that everything stands where it is used, and option
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comfybridge.service.gateway.openai.models import Model
+from comfybridge.service.gateway.openai.models import Model, task_of
 
 VERSION = "1"
 """Of this interface: another one where what stands here goes or changes."""
@@ -38,7 +38,7 @@ def document(address: str, models: Sequence[Model]) -> dict[str, Any]:
 
 
 def _generate(models: Sequence[Model]) -> dict[str, Any]:
-    named = [model.template for model in models if model.template.task == _DRAWS_FROM_TEXT]
+    named = [model.template for model in models if task_of(model.template) == _DRAWS_FROM_TEXT]
     # Those that auto never takes are many, and for people who know them.
     first = [template for template in named if template.order is not None]
     abouts = " ".join(f"{template.name}: {template.about.get('en_US', '')}" for template in first)

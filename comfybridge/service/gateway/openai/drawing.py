@@ -25,7 +25,7 @@ from comfybridge.service.gateway.backlog import take_turn
 from comfybridge.service.gateway.callers import Caller
 from comfybridge.service.gateway.openai import errors
 from comfybridge.service.gateway.openai.errors import ApiError
-from comfybridge.service.gateway.openai.models import Model, Models, is_default
+from comfybridge.service.gateway.openai.models import Model, Models, full_name, is_default, task_of
 from comfybridge.service.gateway.openai.outcomes import Ended, ended
 from comfybridge.service.gateway.state import State
 from comfybridge.service.supervised import DATABASE_FAULTS
@@ -50,7 +50,7 @@ class Asked:
 
 
 def templates(caller: Caller) -> Sequence[Template]:
-    """Those that this caller may use."""
+    """Those that this caller may use: the one place where models come from."""
     known = library.templates()
     return [each for each in known if caller.templates is None or each.base_name in caller.templates]
 
@@ -73,7 +73,7 @@ async def submit(state: State, caller: Caller, models: Models, asked: Asked) -> 
     model, filled = await asyncio.to_thread(_filled, models, asked, templates(caller), state.fleet.catalogues)
     await _keep(state, caller, filled[0].files)
     prompt_ids = tuple(named.prompt_id(run, attempt) if named else str(uuid4()) for run in range(len(filled)))
-    own = {"template": model.template.name, "runs": len(filled)}
+    own = {"template": full_name(model.template), "runs": len(filled)}
     own |= {"user": asked.user} if asked.user else {}
     own |= {"wishes": named.wishes} if named else {}
     is_complete = False
@@ -142,7 +142,7 @@ def _filled(
 
 
 def _check_task(asked: Asked, template: Template) -> None:
-    if not asked.inputs.files and template.task in FROM_PICTURES:
+    if not asked.inputs.files and task_of(template) in FROM_PICTURES:
         raise errors.invalid(
             f"The model '{template.name}' draws from a picture: send one to /v1/images/edits, or name another model.",
             f"模型“{template.name}”需要输入图片：请改用 /v1/images/edits，或改用其他模型。",
@@ -171,7 +171,7 @@ async def _keep(state: State, caller: Caller, files: Sequence[InputFile]) -> Non
 async def _accept(
     state: State, caller: Caller, prompt_id: str, graph: Filled, own: Mapping[str, Any], definitions: Classes
 ) -> None:
-    prompt = graph.saved_under(prompt_id)
+    prompt = replace(graph, saves_anew=True).saved_under(prompt_id)
     # Nobody is shown previews; not making them saves a decode for every step.
     extra_data = {"preview_method": "none", "comfybridge": dict(own)}
     body = {"prompt": prompt, "prompt_id": prompt_id, "client_id": "", "extra_data": extra_data}

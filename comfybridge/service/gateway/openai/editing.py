@@ -1,11 +1,13 @@
 """Which pictures an edit loads, and the mask in the form that the templates take. Pure."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from comfybridge import library, reencoding
+from comfybridge import reencoding
 from comfybridge.media import InputFile, image_size, media_type
 from comfybridge.service.gateway.openai import errors
-from comfybridge.service.gateway.openai.models import is_default
+from comfybridge.service.gateway.openai.models import find, is_default, task_of
+from comfybridge.template import Template
 
 MOST_PIXELS = 50_000_000
 _MOST_IMAGES = 16
@@ -40,7 +42,7 @@ def picture(data: bytes, param: str) -> InputFile:
     return InputFile(data, media)
 
 
-def files(model: str, given: Given) -> tuple[str, tuple[InputFile, ...]]:
+def files(model: str, given: Given, templates: Sequence[Template]) -> tuple[str, tuple[InputFile, ...]]:
     """The task for a model that leaves the choice to us, and the files that the graph loads, the mask last.
 
     A mask marks by full transparency what is to be drawn anew, the templates' own by white.
@@ -59,9 +61,9 @@ def files(model: str, given: Given) -> tuple[str, tuple[InputFile, ...]]:
             return "image2image", tuple(given.images)
         mask = _transparency(given.images[0])
         return ("inpaint", (*given.images, mask)) if mask is not None else ("image2image", tuple(given.images))
-    template = None if is_default(model) else library.find(model)
+    template = None if is_default(model) else find(model, templates)
     takes_mask = template is None or bool(template.roles({})["masks"])
-    if template is not None and not takes_mask and template.task != "inpaint":
+    if template is not None and not takes_mask and task_of(template) != "inpaint":
         raise errors.invalid(
             f"The model '{template.name}' takes no mask: leave it out, or name another model.",
             f"模型“{template.name}”不使用蒙版：请去掉 mask，或改用其他模型。",

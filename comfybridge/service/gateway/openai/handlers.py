@@ -11,7 +11,7 @@ from aiohttp.web_request import FileField
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.openai import answering, drawing, editing, errors, reading
 from comfybridge.service.gateway.openai.drawing import Asked
-from comfybridge.service.gateway.openai.models import Model
+from comfybridge.service.gateway.openai.models import Model, task_of
 from comfybridge.service.gateway.state import STATE
 
 _LONGEST_KEY = 200
@@ -28,7 +28,7 @@ async def post_generation(request: web.Request) -> web.StreamResponse:
 async def post_edit(request: web.Request) -> web.StreamResponse:
     fields, files = await _form(request)
     wish = reading.wish(fields)
-    task, given = await asyncio.to_thread(editing.files, wish.model, files)
+    task, given = await asyncio.to_thread(editing.files, wish.model, files, drawing.templates(caller(request)))
     inputs = replace(wish.inputs, files=given)
     asked = Asked(model=wish.model, task=task, inputs=inputs, user=wish.user, key=_idempotency_key(request))
     return await answering.answer(request, wish, asked, "image_edit")
@@ -74,7 +74,7 @@ def _shown(model: Model) -> dict[str, Any]:
         # Templates have no such date.
         "created": 0,
         "owned_by": "comfybridge",
-        "task": template.task,
+        "task": task_of(template),
         "title": template.title.get("en_US", template.name),
         "description": template.about.get("en_US", ""),
     }

@@ -36,13 +36,13 @@ class Models:
 
     def runnable(self, templates: Iterable[Template], catalogues: Mapping[str, Classes]) -> list[Model]:
         """The templates that make pictures and can be run, those first that ``auto`` tries first."""
-        found = [self._found((template,), catalogues) for template in templates if template.task in TASKS]
+        found = [self._found((template,), catalogues) for template in templates if task_of(template) in TASKS]
         return sorted((model for model in found if model is not None), key=_rank)
 
     def named(self, name: str, templates: Sequence[Template], catalogues: Mapping[str, Classes]) -> Model:
         """Raises ApiError where there is no such model, or no server that can run it."""
-        template = library.find(name)
-        if template is None or template not in templates or template.task not in TASKS:
+        template = find(name, templates)
+        if template is None or task_of(template) not in TASKS:
             raise _unknown(name, [model.template.name for model in self.runnable(templates, catalogues)])
         model = self._found((template,), catalogues)
         if model is None:
@@ -96,6 +96,28 @@ def is_default(name: str) -> bool:
     return name in ("", AUTO) or name.startswith(_OPENAIS)
 
 
+def task_of(template: Template) -> str:
+    """What it makes of what; for a workflow whose author does not say, by what it takes."""
+    if template.task:
+        return template.task
+    roles = template.roles({})
+    if roles["masks"]:
+        return "inpaint"
+    return "image2image" if roles["images"] else "text2image"
+
+
+def full_name(template: Template) -> str:
+    """``poster@1`` for the template ``poster``."""
+    return f"{template.base_name}@{template.version}"
+
+
+def find(name: str, templates: Sequence[Template]) -> Template | None:
+    """The newest of this name, or exactly that of ``name@version``."""
+    wanted = name.casefold()
+    found = [each for each in templates if wanted in (each.base_name.casefold(), full_name(each).casefold())]
+    return max(found, key=lambda each: each.version, default=None)
+
+
 def _can_run(template: Template, classes: Classes) -> tuple[bool, str | None]:
     if preflight.can_run(template.prompt, classes):
         return True, None
@@ -107,7 +129,7 @@ def _can_run(template: Template, classes: Classes) -> tuple[bool, str | None]:
 
 def _rank(model: Model) -> tuple[int, bool, int, str]:
     template = model.template
-    return TASKS.index(template.task), template.order is None, template.order or 0, template.name
+    return TASKS.index(task_of(template)), template.order is None, template.order or 0, template.name
 
 
 def _unknown(name: str, known: Sequence[str]) -> ApiError:

@@ -13,7 +13,9 @@ from comfybridge.service.gateway.openai.errors import ApiError, invalid
 from comfybridge.service.gateway.rows import File
 
 _ENDED = """
-SELECT prompt_id, outcome, reason, history, prompt, extra_data, template FROM jobs
+SELECT prompt_id, outcome, reason, history, prompt,
+    coalesce(extra_data #>> '{comfybridge, template}', template) AS template
+FROM jobs
 WHERE owner = %(owner)s AND prompt_id = ANY (%(prompt_ids)s) AND state = 'ended'
     AND NOT EXISTS (
         SELECT FROM jobs WHERE owner = %(owner)s AND prompt_id = ANY (%(prompt_ids)s) AND state <> 'ended')
@@ -29,7 +31,6 @@ class Ended:
     reason: Mapping[str, str] | None
     history: Mapping[str, Any] | None
     prompt: Mapping[str, Any]
-    extra_data: Mapping[str, Any]
     template: str
 
 
