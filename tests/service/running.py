@@ -16,6 +16,7 @@ import requests
 from aiohttp import web
 from psycopg import conninfo
 
+from comfybridge.service import keys
 from comfybridge.service.gateway.app import build
 from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
@@ -96,15 +97,20 @@ def are_well(connection: psycopg.Connection, count: int) -> None:
 
 
 @contextmanager
-def service(postgres_url: str, store: Path, comfyuis: Sequence[str]) -> Iterator[str]:
-    """A gateway over these servers, all of them ready; its address."""
+def service(
+    postgres_url: str, store: Path, comfyuis: Sequence[str], options: Options | None = None, key: str = ""
+) -> Iterator[str]:
+    """A gateway over these servers, all of them ready; its address. With ``key``, it is needed."""
     with ExitStack() as stack:
         url = stack.enter_context(database(postgres_url))
         for comfyui in comfyuis:
             stack.enter_context(worker(url, store, comfyui))
-        address = stack.enter_context(gateway(url, store))
         with psycopg.connect(url, autocommit=True) as connection:
             are_well(connection, len(comfyuis))
+            if key:
+                keys.add(connection, "test", {})
+                connection.execute("UPDATE keys SET hash = %s", (keys.hashed(key),))
+        address = stack.enter_context(gateway(url, store, options))
         yield address
 
 

@@ -77,6 +77,7 @@ def build(database: str, store: str, *, keep_s: float, options: Options | None =
     app = web.Application(client_max_size=limit, middlewares=[shaped, _guarded, authenticated])
     pool = async_pool(database, most=_CONNECTIONS, name="gateway")
     hub = Hub(database, pool)
+    hub.features |= {"max_upload_size": options.largest_upload}
     app[STATE] = State(
         pool=pool,
         store=open_store(store),

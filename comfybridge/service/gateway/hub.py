@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 FEATURES: dict[str, Any] = {
     "supports_preview_metadata": True,
-    "max_upload_size": 104857600,
     "extension": {"manager": {"supports_v4": True}},
 }
 
@@ -75,6 +74,8 @@ class Hub:
         self._database = database
         self._pool = pool
         self.endings = Endings()
+        self.features = dict(FEATURES)
+        """What clients are told that this gateway can."""
         self._clients: dict[str, set[Client]] = {}
         self._open: dict[str, set[str]] = {}
         """The jobs that wait or run, of callers who listen."""
@@ -149,7 +150,7 @@ class Hub:
             if is_first and isinstance(message, dict) and message.get("type") == "feature_flags":
                 flags = message.get("data") or {}
                 client.reads_metadata = flags.get("supports_preview_metadata") is True
-                await client.socket.send_json({"type": "feature_flags", "data": FEATURES})
+                await client.socket.send_json({"type": "feature_flags", "data": self.features})
             is_first = False
 
     # Notifications

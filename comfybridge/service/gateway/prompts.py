@@ -5,7 +5,8 @@ from typing import Any
 from aiohttp import web
 
 from comfybridge import listing
-from comfybridge.service.gateway import rows, shapes
+from comfybridge.messages import ASK_FOR_LINKS
+from comfybridge.service.gateway import links, places, rows, shapes
 from comfybridge.service.gateway.accepting import Malformed, Refused, accept
 from comfybridge.service.gateway.backlog import take_turn
 from comfybridge.service.gateway.callers import admins_only, caller
@@ -79,14 +80,27 @@ async def get_history(request: web.Request) -> web.Response:
     if newest is not None and newest <= 0:
         return web.json_response({})
     jobs = await rows.ended_jobs(request.app[STATE].pool, owner, newest=newest, skip=offset if offset >= 0 else None)
-    return web.json_response({job.prompt_id: shapes.entry(job) for job in jobs})
+    return web.json_response({job.prompt_id: _entry(request, job) for job in jobs})
 
 
 async def get_history_of(request: web.Request) -> web.Response:
     job = await rows.job(request.app[STATE].pool, caller(request).owner, request.match_info["prompt_id"])
     if job is None or job.state != "ended" or job.is_hidden:
         return web.json_response({})
-    return web.json_response({job.prompt_id: shapes.entry(job)})
+    return web.json_response({job.prompt_id: _entry(request, job)})
+
+
+def _entry(request: web.Request, job: rows.Job) -> dict[str, Any]:
+    """What ComfyUI tells; and links to the files, new ones each time, for who asks for them."""
+    entry = shapes.entry(job)
+    if any(request.headers.get(name) != value for name, value in ASK_FOR_LINKS.items()):
+        return entry
+    state, owner = request.app[STATE], caller(request).owner
+
+    def link(place: places.Place) -> str:
+        return links.absolute(request, links.signed(state, owner, place, seconds=state.options.link_s))
+
+    return shapes.with_links(entry, link)
 
 
 async def post_history(request: web.Request) -> web.Response:

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import mimetypes
 import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_request import FileField
 
 from comfybridge import reencoding
-from comfybridge.media import media_type
 from comfybridge.service import store
-from comfybridge.service.gateway import places, rows
+from comfybridge.service.gateway import places, rows, uploads
 from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.state import STATE, State
@@ -44,9 +43,11 @@ async def post_mask(request: web.Request) -> web.Response:
     try:
         reference = json.loads(upload.fields["original_ref"])
         name, folder = places.annotated(reference["filename"])
-        place = (folder or reference.get("type", "output"), reference.get("subfolder", ""), name)
-    except (KeyError, TypeError, ValueError) as exc:
+        place = (folder or str(reference.get("type", "output")), str(reference.get("subfolder", "")), name)
+    except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise Malformed("original_ref names no file") from exc
+    if "\0" in "".join(place):
+        raise Malformed("original_ref names no file")
     original = await rows.file(state.pool, owner, place)
     if original is None:
         return web.Response(status=400)
@@ -60,7 +61,7 @@ async def post_mask(request: web.Request) -> web.Response:
 async def _read(request: web.Request) -> _Upload | None:
     try:
         form = await request.post()
-    except ValueError as exc:
+    except (ValueError, BadHttpMessage) as exc:
         raise Malformed("the body is no form") from exc
     image = form.get("image")
     if not isinstance(image, FileField) or not image.filename:
@@ -78,25 +79,35 @@ async def _stored(state: State, owner: str, upload: _Upload, data: bytes) -> web
         raise Malformed("type is input, output or temp")
     path = places.inside(posixpath.join(str(upload.fields.get("subfolder", "")), upload.filename))
     if path is None or places.inside(str(upload.fields.get("subfolder", ""))) is None:
-        return web.Response(status=400)
+        return _refused(400, "bad_name", "The name leads out of the folder.")
+    if not uploads.is_usable(path):
+        return _refused(400, "bad_name", "The name is too long, or has characters or words that not every disk takes.")
+    if len(data) > state.options.largest_upload:
+        raise web.HTTPRequestEntityTooLarge(state.options.largest_upload, len(data))
+    found = await asyncio.to_thread(uploads.kind_of, data)
+    if found is None:
+        return _refused(415, "unknown_type", "This is no whole picture, video, sound or 3D file.")
     subfolder, filename = posixpath.split(path)
     digest = store.digest(data)
     if upload.fields.get("overwrite") not in ("true", "1"):
         filename = await _free_name(state, owner, (folder, subfolder, filename), digest)
-    found = media_type(data)
     kept = rows.File(
         type=folder,
         subfolder=subfolder,
         filename=filename,
         key=store.upload_key(digest),
         digest=digest,
-        mime=found.mime if found is not None else mimetypes.guess_type(filename)[0] or "application/octet-stream",
+        mime=found.mime,
         size=len(data),
         created=datetime.now(UTC),
     )
     await state.store.put_async(kept.key, data)
     await rows.keep(state.pool, owner, kept)
     return web.json_response({"name": filename, "subfolder": subfolder, "type": folder})
+
+
+def _refused(status: int, kind: str, message: str) -> web.Response:
+    return web.json_response({"error": {"type": kind, "message": message}}, status=status)
 
 
 async def _free_name(state: State, owner: str, place: places.Place, digest: str) -> str:

@@ -16,6 +16,7 @@ from comfybridge.service.gateway.state import STATE
 _FORCED_DOWNLOADS = frozenset(
     {"text/html", "text/html-sandboxed", "application/xhtml+xml", "text/javascript", "text/css"}
 )
+_DEAD = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/avif", "video/", "audio/")
 
 
 async def get_view(request: web.Request) -> web.StreamResponse:
@@ -23,7 +24,7 @@ async def get_view(request: web.Request) -> web.StreamResponse:
     if "filename" not in request.query:
         return web.Response(status=404)
     name, folder = places.annotated(request.query["filename"])
-    if not name or name.startswith("/") or ".." in name:
+    if not name or name.startswith("/") or ".." in name or "\0" in name:
         return web.Response(status=400)
     folder = folder or request.query.get("type", "output")
     if folder not in places.TYPES:
@@ -63,6 +64,9 @@ async def _answer(request: web.Request, found: rows.File, data: bytes) -> web.St
     content_type = mimetypes.guess_type(found.filename)[0] or found.mime
     if content_type in _FORCED_DOWNLOADS:
         content_type = "application/octet-stream"
+    if not content_type.startswith(_DEAD):
+        # A drawing or a page of one caller's runs no scripts beside what another one is logged in to.
+        disposition["Content-Security-Policy"] = "sandbox"
     headers = {
         **disposition,
         "Content-Type": content_type,
