@@ -41,12 +41,12 @@ def _generate(models: Sequence[Model]) -> dict[str, Any]:
     named = [model.template for model in models if task_of(model.template) == _DRAWS_FROM_TEXT]
     # Those that auto never takes are many, and for people who know them.
     first = [template for template in named if template.order is not None]
-    abouts = " ".join(f"{template.name}: {template.about.get('en_US', '')}" for template in first)
+    abouts = " ".join(f"{template.base_name}: {template.about.get('en_US', '')}" for template in first)
     model: dict[str, Any] = {
         "type": "string",
         "description": f"Which model draws; auto chooses one. {abouts}".strip(),
         "default": "auto",
-        "enum": ["auto", *(template.name for template in named)],
+        "enum": ["auto", *(template.base_name for template in named)],
     }
     properties = {
         "prompt": {

@@ -50,9 +50,9 @@ class Asked:
 
 
 def templates(caller: Caller) -> Sequence[Template]:
-    """Those that this caller may use: the one place where models come from."""
-    known = library.templates()
-    return [each for each in known if caller.templates is None or each.base_name in caller.templates]
+    """Those that this caller may use, of each name the one first that it stands for: where all models come from."""
+    newest = sorted(library.templates(), key=lambda each: -each.version)
+    return [each for each in newest if caller.templates is None or each.base_name in caller.templates]
 
 
 async def submit(state: State, caller: Caller, models: Models, asked: Asked) -> tuple[str, ...]:

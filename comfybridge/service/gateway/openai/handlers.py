@@ -69,13 +69,13 @@ async def json_object(request: web.Request) -> Mapping[str, Any]:
 def _shown(model: Model) -> dict[str, Any]:
     template = model.template
     return {
-        "id": template.name,
+        "id": template.base_name,
         "object": "model",
         # Templates have no such date.
         "created": 0,
         "owned_by": "comfybridge",
         "task": task_of(template),
-        "title": template.title.get("en_US", template.name),
+        "title": template.title.get("en_US", template.base_name),
         "description": template.about.get("en_US", ""),
     }
 

@@ -36,14 +36,17 @@ class Models:
 
     def runnable(self, templates: Iterable[Template], catalogues: Mapping[str, Classes]) -> list[Model]:
         """The templates that make pictures and can be run, those first that ``auto`` tries first."""
-        found = [self._found((template,), catalogues) for template in templates if task_of(template) in TASKS]
+        first: dict[str, Template] = {}
+        for template in templates:
+            first.setdefault(template.base_name, template)
+        found = [self._found((template,), catalogues) for template in first.values() if task_of(template) in TASKS]
         return sorted((model for model in found if model is not None), key=_rank)
 
     def named(self, name: str, templates: Sequence[Template], catalogues: Mapping[str, Classes]) -> Model:
         """Raises ApiError where there is no such model, or no server that can run it."""
         template = find(name, templates)
         if template is None or task_of(template) not in TASKS:
-            raise _unknown(name, [model.template.name for model in self.runnable(templates, catalogues)])
+            raise _unknown(name, [model.template.base_name for model in self.runnable(templates, catalogues)])
         model = self._found((template,), catalogues)
         if model is None:
             raise _not_runnable(template, catalogues)
@@ -57,9 +60,10 @@ class Models:
         catalogues: Mapping[str, Classes],
     ) -> Model:
         """The first template of a task that takes the files and that the fleet can run."""
-        choices = [template for template in library.choices(task) if template in templates]
+        named = (find(each.base_name, templates) for each in library.choices(task))
+        choices = [template for template in named if template is not None and task_of(template) == task]
         if not choices:
-            raise _unknown(AUTO, [model.template.name for model in self.runnable(templates, catalogues)])
+            raise _unknown(AUTO, [model.template.base_name for model in self.runnable(templates, catalogues)])
         # Where none takes them, the first one says best what it wants.
         able = [template for template in choices if template.takes(files)] or list(choices)
         model = self._found(able, catalogues)
@@ -112,10 +116,10 @@ def full_name(template: Template) -> str:
 
 
 def find(name: str, templates: Sequence[Template]) -> Template | None:
-    """The newest of this name, or exactly that of ``name@version``."""
+    """Exactly that of ``name@version``, else the first one of this name."""
     wanted = name.casefold()
-    found = [each for each in templates if wanted in (each.base_name.casefold(), full_name(each).casefold())]
-    return max(found, key=lambda each: each.version, default=None)
+    exact = next((each for each in templates if full_name(each).casefold() == wanted), None)
+    return exact or next((each for each in templates if each.base_name.casefold() == wanted), None)
 
 
 def _can_run(template: Template, classes: Classes) -> tuple[bool, str | None]:
