@@ -203,9 +203,9 @@ def files(node_id: str, output: Mapping[str, Any]) -> Iterable[Output]:
 
 def _deeper(node_id: str, value: Any) -> Iterable[Output]:
     if isinstance(value, Mapping):
-        place = (value.get("filename"), value.get("subfolder"), value.get("type"))
-        if all(isinstance(part, str) for part in place) and place[0]:
-            yield Output(node_id, *map(str, place), _link(value))
+        name, subfolder, folder = (value.get(part) for part in ("filename", "subfolder", "type"))
+        if name and isinstance(name, str) and isinstance(subfolder, str) and isinstance(folder, str):
+            yield Output(node_id, name, subfolder, folder, _link(value))
         else:
             for inner in value.values():
                 yield from _deeper(node_id, inner)

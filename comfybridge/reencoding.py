@@ -51,3 +51,16 @@ def masked(original: bytes, mask: bytes) -> bytes:
     buffer = io.BytesIO()
     merged.save(buffer, "PNG", pnginfo=info, compress_level=1)
     return buffer.getvalue()
+
+
+def transparency(data: bytes) -> bytes | None:
+    """A mask that is white where the picture is fully transparent, as a PNG; ``None`` where it is so nowhere."""
+    with Image.open(io.BytesIO(data)) as image:
+        if not image.has_transparency_data:
+            return None
+        mask = image.convert("RGBA").getchannel("A").point(lambda alpha: 0 if alpha else 255)
+    if mask.getbbox() is None:
+        return None
+    buffer = io.BytesIO()
+    mask.convert("RGB").save(buffer, "PNG")
+    return buffer.getvalue()

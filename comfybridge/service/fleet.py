@@ -73,6 +73,13 @@ class Fleet:
         return [server.url for server in self.servers if server.definitions in digests]
 
     @property
+    def catalogues(self) -> dict[str, Classes]:
+        """What single servers have, each once, by its digest: of those that take jobs, as far as there are any."""
+        servers = [server for server in self.servers if server.mode == "active" and server.health != "gone"]
+        digests = dict.fromkeys(server.definitions for server in servers or self.servers)
+        return {digest: self._known[digest] for digest in digests if digest in self._known}
+
+    @property
     def models(self) -> dict[str, list[str]]:
         """The model files of all servers, by folder."""
         folders: dict[str, dict[str, None]] = {}

@@ -36,6 +36,9 @@ from comfybridge.service.gateway.keyring import Keyring
 from comfybridge.service.gateway.metrics import METRICS, Metrics, get_metrics, measured
 from comfybridge.service.gateway.notices import Notices
 from comfybridge.service.gateway.offering import Offering
+from comfybridge.service.gateway.openai import answering, handlers, tool
+from comfybridge.service.gateway.openai.errors import shaped
+from comfybridge.service.gateway.openai.models import Models
 from comfybridge.service.gateway.sending import Sender
 from comfybridge.service.gateway.state import STATE, Options, State
 from comfybridge.service.store import StoreAway, open_store
@@ -99,6 +102,13 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/internal/logs", editor.get_log),
     ("GET", "/internal/logs/raw", editor.get_raw_log),
     ("PATCH", "/internal/logs/subscribe", editor.subscribe),
+    ("POST", "/v1/images/generations", handlers.post_generation),
+    ("POST", "/v1/images/edits", handlers.post_edit),
+    ("GET", "/v1/models", handlers.get_models),
+    ("GET", "/v1/models/{model}", handlers.get_model),
+    ("POST", "/comfybridge/images", tool.post_image),
+    ("GET", "/comfybridge/images/{prompt_id}", tool.get_image),
+    ("GET", "/openapi.json", tool.get_document),
 )
 
 _CONNECTIONS = 10
@@ -110,8 +120,8 @@ def build(
     database: str, store: str, *, keep_s: float, options: Options | None = None, alerts: Alerts | None = None
 ) -> web.Application:
     options = options or Options()
-    layers = [measured, _guarded, authenticated]
-    app = web.Application(client_max_size=options.largest_upload + _FORM_BYTES, middlewares=layers)
+    limit = options.largest_upload + _FORM_BYTES
+    app = web.Application(client_max_size=limit, middlewares=[measured, shaped, _guarded, authenticated])
     pool = async_pool(database, most=_CONNECTIONS, name="gateway")
     hub = Hub(database, pool)
     hub.features |= {"max_upload_size": options.largest_upload}
@@ -134,6 +144,7 @@ def build(
     app[METRICS] = Metrics(hub, sender)
     app[READINESS] = Readiness()
     app[LOOPS] = (sender.run, partial(watching.run, pool, alerts.thresholds if alerts is not None else None))
+    app[answering.MODELS] = Models()
     for method, path, handler in ROUTES:
         for base in ("", "/api"):
             app.router.add_route(method, base + path, handler)

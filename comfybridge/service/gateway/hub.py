@@ -20,6 +20,7 @@ from psycopg_pool import AsyncConnectionPool
 from comfybridge.service import frames
 from comfybridge.service.database import ENDED, FRAMES, QUEUED, STARTED
 from comfybridge.service.frames import Frame, Parcel
+from comfybridge.service.gateway.endings import Endings
 from comfybridge.service.supervised import DATABASE_FAULTS
 
 logger = logging.getLogger(__name__)
@@ -110,6 +111,7 @@ class Hub:
     def __init__(self, database: str, pool: AsyncConnectionPool) -> None:
         self._database = database
         self._pool = pool
+        self.endings = Endings()
         self.features = dict(FEATURES)
         """What clients are told that this gateway can."""
         self._clients: dict[str, set[Client]] = {}
@@ -221,6 +223,7 @@ class Hub:
         owner, prompt_id = told["owner"], told["prompt_id"]
         if channel == ENDED:
             self._states.pop(prompt_id, None)
+            self.endings.tell(prompt_id)
         if owner not in self._clients or prompt_id in self._told:
             return
         if channel == QUEUED:
