@@ -15,6 +15,7 @@ import requests
 from psycopg.rows import dict_row
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from comfybridge.cli import main
 from comfybridge.service import claiming, webhooks
 from comfybridge.service.finishing import End, finish
 from comfybridge.service.gateway.state import Options
@@ -330,6 +331,23 @@ def test_each_sees_its_own(connection: Connection, url: str, tmp_path: Path) -> 
         "/metrics": [401, 403, 200],
         "/comfybridge/deliveries": [401, 200, 200],
     }
+
+
+def test_secret_is_shown_and_renewed(connection: Connection, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(*options: str) -> tuple[str, str]:
+        assert main(["keys", "webhook", "key of me", *options, "--database", url]) == 0
+        out, err = capsys.readouterr()
+        return out.strip(), err
+
+    secret = add_key(connection, "me", "http://127.0.0.1:9/")
+    assert shown() == (secret, "")
+    connection.execute("UPDATE keys SET webhook_gone = webhook")
+    renewed, told = shown("--renew")
+    assert told == "Its webhook answered 410: it is closed.\n"
+    assert renewed != secret
+    assert len(webhooks.key_of(renewed)) == len(webhooks.key_of(secret)) == 32
+    assert shown()[0] == renewed
+    assert main(["keys", "webhook", "nobody", "--database", url]) == 1
 
 
 def test_revoked_key_hears_nothing(connection: Connection) -> None:
