@@ -16,10 +16,10 @@ from comfybridge.service.gateway.state import STATE
 _NO_MODELS = frozenset({"configs", "custom_nodes"})
 _LARGEST, _MOST_SETTINGS = 256 * 1024, 2000
 
-_SETTINGS = "SELECT name, value FROM settings WHERE owner = %s"
+_SETTINGS = "SELECT name, value FROM editor_settings WHERE owner = %s"
 _SET = """
-INSERT INTO settings SELECT %(owner)s, %(name)s, %(value)s
-WHERE (SELECT count(*) FROM settings WHERE owner = %(owner)s) < %(most)s
+INSERT INTO editor_settings SELECT %(owner)s, %(name)s, %(value)s
+WHERE (SELECT count(*) FROM editor_settings WHERE owner = %(owner)s) < %(most)s
 ON CONFLICT (owner, name) DO UPDATE SET value = EXCLUDED.value
 """
 

@@ -32,7 +32,7 @@ CREATE TABLE folders (
 );
 
 -- What operators are told of.
-CREATE TABLE IF NOT EXISTS events (
+CREATE TABLE events (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     kind text NOT NULL,
     data json NOT NULL,

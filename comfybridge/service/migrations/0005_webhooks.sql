@@ -92,13 +92,7 @@ END $$;
 CREATE TRIGGER jobs_end AFTER UPDATE OF state ON jobs FOR EACH ROW
     WHEN (NEW.state = 'ended' AND OLD.state <> 'ended') EXECUTE FUNCTION job_ended();
 
--- What the fleet did by itself and somebody should know of.
-CREATE TABLE IF NOT EXISTS events (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    kind text NOT NULL,
-    data json NOT NULL,
-    created timestamptz NOT NULL DEFAULT clock_timestamp()
-);
+-- Which of these somebody was told of.
 ALTER TABLE events ADD COLUMN told timestamptz;
 CREATE INDEX events_untold ON events (id) WHERE told IS NULL;
 
