@@ -24,7 +24,7 @@ from comfybridge.errors import ComfyError, Failed
 from comfybridge.service import claiming, ends
 from comfybridge.service.claiming import LEASE_S, MOST_ATTEMPTS, Claimed
 from comfybridge.service.database import ASKED, QUEUED, single, sync_pool
-from comfybridge.service.finishing import End, finish
+from comfybridge.service.finishing import End, write_end
 from comfybridge.service.store import open_store
 from comfybridge.service.supervised import DATABASE_FAULTS, Supervised
 from comfybridge.service.worker.describing import Description
@@ -165,7 +165,6 @@ class Worker:
                 self._relay.started(job.prompt_id)
             with self._client.listen(job.prompt_id, deadline) as listener:
                 ended = Run(job, self._client, self._store)(listener, deadline, may_be_there=may_be_there)
-            self._relay.leave(job.prompt_id)
             on_start()
             self._settle(job, ended)
         finally:
@@ -192,7 +191,7 @@ class Worker:
 
     def _write(self, connection: psycopg.Connection[Any], job: Claimed, ended: End | Back) -> bool:
         if isinstance(ended, End):
-            return finish(connection, job.prompt_id, job.fence, ended, keep_s=self._settings.keep_s)
+            return self._end(connection, job, ended)
         error = ended.error
         logger.warning("prompt %s goes back to the queue: %s", job.prompt_id, error)
         if ended.is_refused:
@@ -204,8 +203,14 @@ class Worker:
             return claiming.release(connection, job.prompt_id, job.fence, counts=ended.counts, after_s=after_s)
         else:
             error = Failed(*poisoned(job.attempts, str(error).rstrip("."), error.zh.rstrip("。")))
-        end = ends.without_comfyui(job.prompt_id, error)
-        return finish(connection, job.prompt_id, job.fence, end, keep_s=self._settings.keep_s)
+        return self._end(connection, job, ends.without_comfyui(job.prompt_id, error))
+
+    def _end(self, connection: psycopg.Connection[Any], job: Claimed, end: End) -> bool:
+        bill = write_end(connection, job.prompt_id, job.fence, end, keep_s=self._settings.keep_s)
+        self._relay.leave(job.prompt_id)
+        if bill is not None:
+            self._relay.ended(bill)
+        return bill is not None
 
     # What serves them
 
