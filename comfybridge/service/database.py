@@ -41,8 +41,11 @@ def async_pool(url: str, *, most: int, name: str) -> AsyncConnectionPool:
 
 
 def single(url: str, name: str) -> psycopg.Connection:
-    """A connection of one's own whose statements need not be durable: notifications, leases, heartbeats."""
-    options = "-c synchronous_commit=off"
+    """A connection of one's own whose statements need not be durable: notifications, leases, heartbeats.
+
+    They are few, and known: none is planned anew, which takes longer than to run it.
+    """
+    options = "-c synchronous_commit=off -c plan_cache_mode=force_generic_plan"
     return psycopg.connect(url, autocommit=True, application_name=name, connect_timeout=_CONNECT_S, options=options)
 
 

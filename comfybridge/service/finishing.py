@@ -6,7 +6,7 @@ place of whoever notifies, of which PostgreSQL has one. So ``telling`` comes aft
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -29,8 +29,8 @@ WITH ours AS (
 placed AS (
     INSERT INTO files (owner, type, subfolder, filename, key, digest, mime, size, node_id, prompt_id, expires)
     SELECT ours.owner, kept.*, %(prompt_id)s, now() + make_interval(secs => %(keep_s)s)
-    FROM ours, unnest(%(type)s::text[], %(subfolder)s::text[], %(filename)s::text[], %(key)s::text[],
-        %(digest)s::text[], %(mime)s::text[], %(size)s::bigint[], %(node_id)s::text[]) AS kept
+    FROM ours, json_to_recordset(%(files)s) AS kept (
+        type text, subfolder text, filename text, key text, digest text, mime text, size bigint, node_id text)
     ON CONFLICT (owner, type, subfolder, filename) DO UPDATE SET expires = greatest(files.expires, EXCLUDED.expires)
         WHERE files.digest = EXCLUDED.digest
     RETURNING filename
@@ -42,7 +42,7 @@ done AS (
         started = coalesce(started, clock_timestamp() - make_interval(secs => %(ran_s)s::float)),
         lease_until = NULL, secrets = NULL, progress = NULL
     FROM ours
-    WHERE prompt_id = %(prompt_id)s AND (SELECT count(*) FROM placed) = %(files)s
+    WHERE prompt_id = %(prompt_id)s AND (SELECT count(*) FROM placed) = %(count)s
     RETURNING prompt_id
 )
 SELECT owner, client_id, priority, wants, estimate_s, EXISTS (SELECT FROM done) FROM ours
@@ -133,11 +133,11 @@ def _ended(
     connection: Connection, prompt_id: str, fence: int, end: End, files: Sequence[Kept], *, keep_s: float
 ) -> tuple[Any, ...] | None:
     """The job's row, and whether it ended; ``None`` when it is no longer ours."""
-    values: dict[str, Any] = {slot: [getattr(file, slot) for file in files] for slot in Kept.__slots__}
-    values |= {
+    values = {
         "prompt_id": prompt_id,
         "fence": fence,
-        "files": len(files),
+        "files": as_json([asdict(file) for file in files]),
+        "count": len(files),
         "outcome": end.outcome,
         "reason": as_json(dict(zip(("en", "zh"), end.reason, strict=True))) if end.reason else None,
         "history": as_json(end.history) if end.history is not None else None,

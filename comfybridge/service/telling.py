@@ -10,7 +10,7 @@ from typing import TypeAlias
 from psycopg import Connection
 
 from comfybridge.service.claiming import Claimed
-from comfybridge.service.database import ENDED, STARTED, told
+from comfybridge.service.database import ENDED, STARTED, as_json, told
 
 _LATEST = 0.3
 """How much the latest run counts in what such a graph is expected to take."""
@@ -20,7 +20,7 @@ _TELL = """
 WITH asynchronous AS (SELECT set_config('synchronous_commit', 'off', true)),
 begun AS (
     UPDATE jobs SET state = 'running', started = clock_timestamp()
-    FROM unnest(%(prompt_ids)s::text[], %(fences)s::bigint[]) AS mine (prompt_id, fence)
+    FROM json_to_recordset(%(begun)s) AS mine (prompt_id text, fence bigint)
     WHERE jobs.prompt_id = mine.prompt_id AND jobs.fence = mine.fence AND jobs.state = 'claimed'
 ),
 paid AS (
@@ -33,7 +33,7 @@ learned AS (
         seconds = durations.seconds * (1 - %(latest)s) + EXCLUDED.seconds * %(latest)s
 )
 SELECT pg_notify(channel, payload)
-FROM asynchronous, unnest(%(channels)s::text[], %(payloads)s::text[]) AS news (channel, payload)
+FROM asynchronous, json_to_recordset(%(notices)s) AS news (channel text, payload text)
 """
 
 Notice: TypeAlias = tuple[str, str]
@@ -67,10 +67,8 @@ def tell(
 ) -> None:
     """Mark jobs that left their ComfyUI's queue, unless they ended or are no longer ours; pay a bill; notify."""
     values = {
-        "prompt_ids": [job.prompt_id for job in begun],
-        "fences": [job.fence for job in begun],
-        "channels": [channel for channel, _ in notices],
-        "payloads": [payload for _, payload in notices],
+        "begun": as_json([{"prompt_id": job.prompt_id, "fence": job.fence} for job in begun]),
+        "notices": as_json([{"channel": channel, "payload": payload} for channel, payload in notices]),
         "gpu_s": bill and bill.gpu_s,
         "estimate_s": bill and bill.estimate_s,
         "priority": bill and bill.priority,

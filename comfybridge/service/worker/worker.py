@@ -159,7 +159,7 @@ class Worker:
     def _work_on(self, job: Claimed, on_start: Callable[[], None], *, may_be_there: bool) -> None:
         deadline = Deadline(self._settings.limit_s)
         self._relay.follow(job, on_start)
-        logger.info("prompt %s begins at %s, attempt %d", job.prompt_id, self._url, job.attempts)
+        logger.debug("prompt %s begins at %s, attempt %d", job.prompt_id, self._url, job.attempts)
         try:
             if job.is_running:
                 self._relay.started(job.prompt_id)
