@@ -1,24 +1,21 @@
 """``comfybridge serve`` over four simulators beside the same client straight at them; every part is a process."""
 
 import argparse
-import contextlib
 import json
 import random
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 from uuid import uuid4
 
 from bench.samples import Samples, median, p95
-from bench.server import Server, get
+from bench.server import Server
+from bench.serving import Serving
 from bench.table import Aim, Row, Section
 from comfybridge import filling, jobs
 from comfybridge.client import Client
@@ -29,7 +26,7 @@ _REPOSITORY = Path(__file__).resolve().parents[1]
 _SERVERS, _AT_ONCE = 4, 16
 _WARM, _JOBS, _PACED = 150, 800, 400
 _ROUNDS = 2
-_READY_S, _JOB_S, _END_S = 60.0, 60.0, 30.0
+_JOB_S = 60.0
 
 _TWICE = Aim(2.0)
 _ADDED = Aim(0.030, of_ratio=False)
@@ -47,7 +44,7 @@ def measure() -> Section:
     """Jobs per second with many at once, then how long each takes at half the service's rate."""
     with ExitStack() as stack:
         servers = [stack.enter_context(Server(0.0)).url for _ in range(_SERVERS)]
-        gateway = [stack.enter_context(_serving(servers))]
+        gateway = [stack.enter_context(Serving(servers)).url]
         for urls in (gateway, servers):
             _run(urls, _WARM)
         full = Samples()
@@ -68,34 +65,6 @@ def measure() -> Section:
         "client, simulators, gateway, workers and PostgreSQL share this machine's processors",
     ]
     return Section(f"The service over {_SERVERS} simulators with 0 s of work", "direct", rows, notes)
-
-
-@contextlib.contextmanager
-def _serving(servers: Sequence[str]) -> Iterator[str]:
-    """The address of ``comfybridge serve`` over these servers, all of them taken in."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="comfybridge-bench-", ignore_cleanup_errors=True) as folder:
-        named = [word for url in servers for word in ("--comfyui", url)]
-        command = [sys.executable, "-m", "comfybridge.cli", "serve", "--data", f"{folder}/data", "--port", str(port)]
-        with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen([*command, *named], cwd=_REPOSITORY, stderr=log)
-        try:
-            _await(f"http://127.0.0.1:{port}", process)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(_END_S)
-
-
-def _await(url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = Deadline(_READY_S)
-    while not deadline.has_passed() and process.poll() is None:
-        with contextlib.suppress(URLError, ConnectionError):
-            if get(f"{url}/object_info/SaveImage"):
-                return
-        time.sleep(0.1)
-    raise RuntimeError("the service did not start")
 
 
 def _run(urls: Sequence[str], count: int, rate: float = 0.0) -> Figures:
