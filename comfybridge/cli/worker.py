@@ -14,9 +14,9 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def _worker(options: argparse.Namespace) -> int:
     # Here, since only this command needs what a worker stands on.
-    from comfybridge.service import serving  # noqa: PLC0415
+    from comfybridge.service import working  # noqa: PLC0415
     from comfybridge.service.worker.worker import Settings  # noqa: PLC0415
 
     log()
     settings = Settings(comfyui=options.comfyui, database=options.database, store=options.store, keep_s=options.keep)
-    return serving.worker(settings, with_parent=options.with_parent)
+    return working.worker(settings, with_parent=options.with_parent)
