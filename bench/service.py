@@ -26,9 +26,11 @@ _REPOSITORY = Path(__file__).resolve().parents[1]
 _SERVERS, _AT_ONCE = 4, 16
 _WARM, _JOBS, _PACED = 150, 800, 400
 _ROUNDS = 2
+_FEW, _MANY, _WORK_S, _EACH = 1, 8, 1.0, 16
 _JOB_S = 60.0
 
 _TWICE = Aim(2.0)
+_SEVEN_POINT_SIX = Aim(_MANY / 7.6)
 _ADDED = Aim(0.030, of_ratio=False)
 
 
@@ -60,6 +62,9 @@ def measure() -> Section:
         Row(label="one job, 95th percentile", ours=ours, other=other, unit="ms"),
         Row(label="added to the 95th percentile", ours=ours - other, other=None, unit="ms", aim=_ADDED),
     ]
+    few, many = (_each(count) for count in (_FEW, _MANY))
+    label = f"a server's time per job of {_WORK_S:g} s, {_MANY} servers beside {_FEW}"
+    rows.append(Row(label=label, ours=many, other=few, unit="ms", aim=_SEVEN_POINT_SIX))
     notes = [
         f"time per job: {_AT_ONCE} at once, {_JOBS} jobs; one job: at {half:.0f} a second, half of the most",
         "client, simulators, gateway, workers and PostgreSQL share this machine's processors",
@@ -67,13 +72,24 @@ def measure() -> Section:
     return Section(f"The service over {_SERVERS} simulators with 0 s of work", "direct", rows, notes)
 
 
-def _run(urls: Sequence[str], count: int, rate: float = 0.0) -> Figures:
-    command = [sys.executable, "-m", "bench.service", "--jobs", str(count), "--rate", str(rate), *urls]
+def _each(count: int) -> float:
+    """The seconds of a server that each job takes, with so many servers behind the service."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(Server(_WORK_S)).url for _ in range(count)]
+        gateway = stack.enter_context(Serving(servers)).url
+        # When the last of these begins, all servers are there.
+        _run([gateway], 3 * count, at_once=3 * count)
+        return count / _run([gateway], _EACH * count, at_once=3 * count).rate
+
+
+def _run(urls: Sequence[str], count: int, rate: float = 0.0, *, at_once: int = _AT_ONCE) -> Figures:
+    command = [sys.executable, "-m", "bench.service", "--jobs", str(count), "--rate", str(rate)]
+    command += ["--at-once", str(at_once), *urls]
     ran = subprocess.run(command, cwd=_REPOSITORY, check=True, capture_output=True, text=True)
     return Figures(**json.loads(ran.stdout))
 
 
-def _client(urls: Sequence[str], count: int, rate: float) -> Figures:
+def _client(urls: Sequence[str], count: int, rate: float, at_once: int) -> Figures:
     """Make so many pictures, all servers in turn: as many at once as allowed, or so many each second."""
     clients = [Client(url) for url in urls]
     numbers = iter(range(count))
@@ -97,7 +113,7 @@ def _client(urls: Sequence[str], count: int, rate: float) -> Figures:
             _picture(clients[number % len(clients)])
             seconds.append(time.monotonic() - begins)
 
-    threads = [threading.Thread(target=work) for _ in range(_AT_ONCE)]
+    threads = [threading.Thread(target=work) for _ in range(at_once)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -137,9 +153,10 @@ if __name__ == "__main__":
     parser.add_argument("urls", nargs="*")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--at-once", type=int, default=_AT_ONCE)
     options = parser.parse_args()
     if options.urls:
-        figures = _client(options.urls, options.jobs, options.rate)
+        figures = _client(options.urls, options.jobs, options.rate, options.at_once)
         print(json.dumps({"rate": figures.rate, "seconds": figures.seconds}))
     else:
         from bench.table import as_text
