@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import batches, conversion, counting, crowd, floor, memory, plugins, service, starts, timing
+from bench import backlog, batches, conversion, counting, crowd, floor, memory, plugins, service, starts, timing
 from bench.counting import Counting, Counts
 from bench.plugins import Case
 from bench.samples import median
@@ -63,6 +63,7 @@ class Run:
                 yield self._crowd(case, server.url, size, rounds)
         yield batches.measure()
         yield service.measure()
+        yield backlog.measure()
 
     def on(self, base_url: str) -> Iterator[Section]:
         """Measure on a server of somebody's: fewer pictures, the smallest, and nothing is queued in others' names.

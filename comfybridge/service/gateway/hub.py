@@ -207,7 +207,7 @@ class Hub:
             self._tell(owner, client_id, frames.last(prompt_id))
 
     async def _pass_on(self, parcel: Parcel) -> None:
-        if parcel.owner not in self._clients:
+        if parcel.owner not in self._clients or parcel.prompt_id in self._told:
             return
         if parcel.stored is None:
             self._tell_all(parcel, parcel.frames)
