@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import batches, conversion, counting, crowd, floor, memory, plugins, service, starts, timing, turns
+from bench import backlog, batches, conversion, counting, crowd, floor, memory, plugins, service, starts, timing, turns
 from bench.counting import Counting, Counts
 from bench.plugins import Case
 from bench.samples import median
@@ -64,6 +64,7 @@ class Run:
         yield batches.measure()
         yield service.measure()
         yield turns.measure()
+        yield backlog.measure()
 
     def on(self, base_url: str) -> Iterator[Section]:
         """Measure on a server of somebody's: fewer pictures, the smallest, and nothing is queued in others' names.

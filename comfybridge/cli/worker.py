@@ -26,7 +26,7 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def _worker(options: argparse.Namespace) -> int:
     # Here, since only this command needs what a worker stands on.
-    from comfybridge.service import serving  # noqa: PLC0415
+    from comfybridge.service import working  # noqa: PLC0415
     from comfybridge.service.worker.worker import Settings  # noqa: PLC0415
 
     if options.check:
@@ -41,7 +41,7 @@ def _worker(options: argparse.Namespace) -> int:
         folder=options.comfyui_dir,
         prune_after_s=options.prune_after,
     )
-    return serving.worker(settings, with_parent=options.with_parent)
+    return working.worker(settings, with_parent=options.with_parent)
 
 
 def _check(options: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from comfybridge.service.database import ASKED, QUEUED, STARTED, as_json, told
+from comfybridge.service.database import ASKED, QUEUED, as_json, told
 from comfybridge.service.priorities import AGEING_S
 
 LEASE_S = 15.0
@@ -111,15 +111,6 @@ UPDATE jobs SET
 FROM unnest(%(prompt_ids)s::text[], %(fences)s::bigint[], %(progress)s::json[]) AS held (prompt_id, fence, progress)
 WHERE jobs.prompt_id = held.prompt_id AND jobs.fence = held.fence AND jobs.state IN ('claimed', 'running')
 RETURNING jobs.prompt_id, jobs.cancel_asked IS NOT NULL
-"""
-
-_START = """
-WITH begun AS (
-    UPDATE jobs SET state = 'running', started = clock_timestamp()
-    WHERE prompt_id = %(prompt_id)s AND fence = %(fence)s AND state = 'claimed'
-    RETURNING prompt_id
-)
-SELECT pg_notify(%(started)s, %(notice)s) FROM begun
 """
 
 # What the turn was charged with goes back; the next one is charged anew.
@@ -259,13 +250,6 @@ def renew(connection: Connection, held: Mapping[str, int], progress: Mapping[str
         "lease_s": LEASE_S,
     }
     return dict(connection.execute(_RENEW, values).fetchall())
-
-
-def start(connection: Connection, job: Claimed) -> bool:
-    """ComfyUI began with it: gateways hear of that."""
-    notice = {"prompt_id": job.prompt_id, "owner": job.owner, "client_id": job.client_id}
-    values = {"prompt_id": job.prompt_id, "fence": job.fence, "started": STARTED, "notice": told(notice)}
-    return connection.execute(_START, values).fetchone() is not None
 
 
 def hand_over(connection: Connection, server: str, worker: str) -> None:

@@ -12,6 +12,9 @@ from comfybridge.service.gateway.backlog import take_turn
 from comfybridge.service.gateway.callers import admins_only, caller
 from comfybridge.service.gateway.state import STATE
 
+_AT_ONCE = 100
+"""Entries of the queue that are held in memory."""
+
 
 async def get_prompt(request: web.Request) -> web.Response:
     remaining = await rows.remaining(request.app[STATE].pool, caller(request).owner)
@@ -28,14 +31,19 @@ async def post_prompt(request: web.Request) -> web.Response:
     return web.json_response({"prompt_id": accepted.prompt_id, "number": number, "node_errors": accepted.node_errors})
 
 
-async def get_queue(request: web.Request) -> web.Response:
-    jobs = await rows.open_jobs(request.app[STATE].pool, caller(request).owner)
-    return web.json_response(
-        {
-            "queue_running": [shapes.item(job) for job in jobs if job.state == "running"],
-            "queue_pending": [shapes.item(job) for job in jobs if job.state != "running"],
-        }
-    )
+async def get_queue(request: web.Request) -> web.StreamResponse:
+    """Answer with all graphs that wait, which may be many: a few at a time are read and sent."""
+    pool, owner = request.app[STATE].pool, caller(request).owner
+    running, pending = await rows.queue(pool, owner)
+    answer = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
+    await answer.prepare(request)
+    for opening, prompt_ids in (('{"queue_running": [', running), ('], "queue_pending": [', pending)):
+        await answer.write(opening.encode())
+        for at in range(0, len(prompt_ids), _AT_ONCE):
+            items = await rows.items(pool, owner, prompt_ids[at : at + _AT_ONCE])
+            await answer.write(((", " if at else "") + ", ".join(items)).encode())
+    await answer.write(b"]}")
+    return answer
 
 
 async def post_queue(request: web.Request) -> web.Response:
@@ -115,7 +123,7 @@ async def post_history(request: web.Request) -> web.Response:
 
 async def get_jobs(request: web.Request) -> web.Response:
     pool, owner = request.app[STATE].pool, caller(request).owner
-    jobs = [*await rows.open_jobs(pool, owner), *await rows.ended_jobs(pool, owner)]
+    jobs = [*await rows.open_jobs(pool, owner), *await rows.ended_jobs(pool, owner, in_brief=True)]
     # Who asks for them by name is of a later version than the others.
     is_later = listing.CANCELLED in request.query.get("status", "").lower()
     listed = map(shapes.listed_later if is_later else shapes.listed, jobs)

@@ -8,11 +8,12 @@ from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
-from comfybridge import filling, jobs
+from comfybridge import jobs
 from comfybridge.client import Client, Refusal
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, FileGone, Lost, Rejected, TimedOut, Unavailable
 from comfybridge.events import Listener
+from comfybridge.filling import Filled
 from comfybridge.graph import InputRef, Prompt, fill
 from comfybridge.jobs import Job
 from comfybridge.media import InputFile, MediaType, media_type
@@ -96,7 +97,7 @@ class Run:
             known = Job(
                 prompt_id=prompt_id,
                 client=self.client,
-                filled=filling.as_is(Template(name="workflow", prompt=self.job.prompt, is_users=True)),
+                filled=self._filled(),
                 # Of what somebody else submitted no frame reaches us: it may have ended before we came.
                 listener=Listener(None) if is_there else listener,
             )
@@ -135,6 +136,12 @@ class Run:
         if not isinstance(verdict, NodeFailed):
             return end
         return Faulted(end=end, node_id=verdict.node_id, is_out_of_memory=jobs.is_out_of_memory(verdict))
+
+    def _filled(self) -> Filled:
+        """The graph, unread: only its nodes' titles are asked for, when one fails."""
+        prompt = self.job.prompt
+        template = Template(name="workflow", prompt=prompt, is_users=True)
+        return Filled(prompt=prompt, template=template, seed=None, width=None, height=None, model=None)
 
     def _is_there(self, deadline: Deadline) -> bool:
         # In this order: a prompt moves from the queue into the history, never back.

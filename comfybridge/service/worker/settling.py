@@ -2,19 +2,23 @@
 
 import dataclasses
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from psycopg import Connection
 
 from comfybridge.errors import Failed
 from comfybridge.service import claiming, ends
 from comfybridge.service.claiming import LEASE_S, MOST_ATTEMPTS, Claimed
-from comfybridge.service.finishing import End, finish
+from comfybridge.service.finishing import End
 from comfybridge.service.worker.keeping import poisoned
 from comfybridge.service.worker.running import Back, Faulted
 from comfybridge.service.worker.standing import Standing
 
 logger = logging.getLogger(__name__)
+
+Finish: TypeAlias = Callable[[Connection[Any], Claimed, End], bool]
+"""Ends a job; whether it was still ours."""
 
 FIRST_PAUSE_S = 2.0
 _LONGEST_PAUSE_S = 60.0
@@ -43,10 +47,10 @@ SELECT
 class Settling:
     """For the jobs of one server. Every call may be made again where the database went away in it."""
 
-    def __init__(self, server: str, standing: Standing, *, keep_s: float, pause_s: float) -> None:
+    def __init__(self, server: str, standing: Standing, finish: Finish, *, pause_s: float) -> None:
         self._server = server
         self._standing = standing
-        self._keep_s = keep_s
+        self._finish = finish
         self._pause_s = pause_s
 
     def write(self, connection: Connection[Any], job: Claimed, ended: End | Back | Faulted) -> bool:
@@ -59,9 +63,6 @@ class Settling:
         if is_ours and ended.outcome == "succeeded":
             self._standing.succeeded(connection, job)
         return is_ours
-
-    def _finish(self, connection: Connection[Any], job: Claimed, end: End) -> bool:
-        return finish(connection, job.prompt_id, job.fence, end, keep_s=self._keep_s)
 
     def _faulted(self, connection: Connection[Any], job: Claimed, fault: Faulted) -> bool:
         """A node failed: once on another server, whose word is the last."""

@@ -28,7 +28,7 @@ from comfybridge.service import claiming, ends, expiring, logs, servers
 from comfybridge.service.claiming import LEASE_S, MOST_ADOPTIONS, Claimed
 from comfybridge.service.database import ASKED, QUEUED, single, sync_pool
 from comfybridge.service.expiring import Expiry
-from comfybridge.service.finishing import End
+from comfybridge.service.finishing import End, write_end
 from comfybridge.service.store import StoreAway, open_store
 from comfybridge.service.supervised import DATABASE_FAULTS, Supervised
 from comfybridge.service.worker.clearing import Clearing
@@ -98,7 +98,7 @@ class Worker:
         self._leases = Leases()
         self._description = Description(self._client, self._url, self.name)
         self._standing = Standing(self._url, settings.aside_s)
-        self._settling = Settling(self._url, self._standing, keep_s=settings.keep_s, pause_s=settings.pause_s)
+        self._settling = Settling(self._url, self._standing, self._end, pause_s=settings.pause_s)
         self._pruning = Pruning(self._url, settings.folder, settings.prune_after_s)
         expiry = Expiry(store=self._store, keep_s=settings.keep_s, grace_s=settings.garbage_s)
         self._clearing = Clearing(expiry, self._pruning, every_s=settings.sweep_s)
@@ -225,7 +225,7 @@ class Worker:
         self._limits[job.prompt_id] = deadline
         shelf = Shelf(job, self._client, self._store)
         self._relay.follow(job, start, partial(self._showing.hear, shelf))
-        logger.info("prompt %s begins at %s, attempt %d", job.prompt_id, self._url, job.attempts)
+        logger.debug("prompt %s begins at %s, attempt %d", job.prompt_id, self._url, job.attempts)
         try:
             if job.is_running:
                 self._relay.started(job.prompt_id)
@@ -234,7 +234,6 @@ class Worker:
                 if self._threads.stopping.wait(_AGAIN_S):
                     return
             ended = self._seen(job, ended)
-            self._relay.leave(job.prompt_id)
             on_start()
             self._settle(job, ended)
         finally:
@@ -305,6 +304,13 @@ class Worker:
             logger.warning("prompt %s is no longer ours; what it made is left", job.prompt_id)
         elif isinstance(ended, End):
             logger.info("prompt %s %s after %.2f s", job.prompt_id, ended.outcome, ended.gpu_s)
+
+    def _end(self, connection: psycopg.Connection[Any], job: Claimed, end: End) -> bool:
+        bill = write_end(connection, job.prompt_id, job.fence, end, keep_s=self._settings.keep_s)
+        self._relay.leave(job.prompt_id)
+        if bill is not None:
+            self._relay.ended(bill)
+        return bill is not None
 
     # What serves them
 
