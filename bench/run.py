@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import batches, conversion, counting, crowd, floor, memory, plugins, service, starts, timing, turns
+from bench import backlog, batches, conversion, counting, crowd, floor, memory, plugins, service, starts, timing, turns
 from bench.counting import Counting, Counts
 from bench.plugins import Case
 from bench.samples import median
@@ -63,6 +63,7 @@ class Run:
                 yield self._crowd(case, server.url, size, rounds)
         yield batches.measure()
         yield service.measure()
+        yield backlog.measure()
         yield turns.measure()
 
     def on(self, base_url: str) -> Iterator[Section]:

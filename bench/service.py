@@ -1,24 +1,21 @@
 """``comfybridge serve`` over four simulators beside the same client straight at them; every part is a process."""
 
 import argparse
-import contextlib
 import json
 import random
-import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.error import URLError
 from uuid import uuid4
 
 from bench.samples import Samples, median, p95
-from bench.server import Server, get
+from bench.server import Server
+from bench.serving import Serving
 from bench.table import Aim, Row, Section
 from comfybridge import filling, jobs
 from comfybridge.client import Client
@@ -29,9 +26,11 @@ _REPOSITORY = Path(__file__).resolve().parents[1]
 _SERVERS, _AT_ONCE = 4, 16
 _WARM, _JOBS, _PACED = 150, 800, 400
 _ROUNDS = 2
-_READY_S, _JOB_S, _END_S = 60.0, 60.0, 30.0
+_FEW, _MANY, _WORK_S, _EACH = 1, 8, 1.0, 16
+_JOB_S = 60.0
 
 _TWICE = Aim(2.0)
+_SEVEN_POINT_SIX = Aim(_MANY / 7.6)
 _ADDED = Aim(0.030, of_ratio=False)
 
 
@@ -47,7 +46,7 @@ def measure() -> Section:
     """Jobs per second with many at once, then how long each takes at half the service's rate."""
     with ExitStack() as stack:
         servers = [stack.enter_context(Server(0.0)).url for _ in range(_SERVERS)]
-        gateway = [stack.enter_context(_serving(servers))]
+        gateway = [stack.enter_context(Serving(servers)).url]
         for urls in (gateway, servers):
             _run(urls, _WARM)
         full = Samples()
@@ -63,6 +62,9 @@ def measure() -> Section:
         Row(label="one job, 95th percentile", ours=ours, other=other, unit="ms"),
         Row(label="added to the 95th percentile", ours=ours - other, other=None, unit="ms", aim=_ADDED),
     ]
+    few, many = (_each(count) for count in (_FEW, _MANY))
+    label = f"a server's time per job of {_WORK_S:g} s, {_MANY} servers beside {_FEW}"
+    rows.append(Row(label=label, ours=many, other=few, unit="ms", aim=_SEVEN_POINT_SIX))
     notes = [
         f"time per job: {_AT_ONCE} at once, {_JOBS} jobs; one job: at {half:.0f} a second, half of the most",
         "client, simulators, gateway, workers and PostgreSQL share this machine's processors",
@@ -70,41 +72,24 @@ def measure() -> Section:
     return Section(f"The service over {_SERVERS} simulators with 0 s of work", "direct", rows, notes)
 
 
-@contextlib.contextmanager
-def _serving(servers: Sequence[str]) -> Iterator[str]:
-    """The address of ``comfybridge serve`` over these servers, all of them taken in."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port = listener.getsockname()[1]
-    with tempfile.TemporaryDirectory(prefix="comfybridge-bench-", ignore_cleanup_errors=True) as folder:
-        named = [word for url in servers for word in ("--comfyui", url)]
-        command = [sys.executable, "-m", "comfybridge.cli", "serve", "--data", f"{folder}/data", "--port", str(port)]
-        with (Path(folder) / "log").open("wb") as log:
-            process = subprocess.Popen([*command, *named], cwd=_REPOSITORY, stderr=log)
-        try:
-            _await(f"http://127.0.0.1:{port}", process)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(_END_S)
+def _each(count: int) -> float:
+    """The seconds of a server that each job takes, with so many servers behind the service."""
+    with ExitStack() as stack:
+        servers = [stack.enter_context(Server(_WORK_S)).url for _ in range(count)]
+        gateway = stack.enter_context(Serving(servers)).url
+        # When the last of these begins, all servers are there.
+        _run([gateway], 3 * count, at_once=3 * count)
+        return count / _run([gateway], _EACH * count, at_once=3 * count).rate
 
 
-def _await(url: str, process: "subprocess.Popen[bytes]") -> None:
-    deadline = Deadline(_READY_S)
-    while not deadline.has_passed() and process.poll() is None:
-        with contextlib.suppress(URLError, ConnectionError):
-            if get(f"{url}/object_info/SaveImage"):
-                return
-        time.sleep(0.1)
-    raise RuntimeError("the service did not start")
-
-
-def _run(urls: Sequence[str], count: int, rate: float = 0.0) -> Figures:
-    command = [sys.executable, "-m", "bench.service", "--jobs", str(count), "--rate", str(rate), *urls]
+def _run(urls: Sequence[str], count: int, rate: float = 0.0, *, at_once: int = _AT_ONCE) -> Figures:
+    command = [sys.executable, "-m", "bench.service", "--jobs", str(count), "--rate", str(rate)]
+    command += ["--at-once", str(at_once), *urls]
     ran = subprocess.run(command, cwd=_REPOSITORY, check=True, capture_output=True, text=True)
     return Figures(**json.loads(ran.stdout))
 
 
-def _client(urls: Sequence[str], count: int, rate: float) -> Figures:
+def _client(urls: Sequence[str], count: int, rate: float, at_once: int) -> Figures:
     """Make so many pictures, all servers in turn: as many at once as allowed, or so many each second."""
     clients = [Client(url) for url in urls]
     numbers = iter(range(count))
@@ -128,7 +113,7 @@ def _client(urls: Sequence[str], count: int, rate: float) -> Figures:
             _picture(clients[number % len(clients)])
             seconds.append(time.monotonic() - begins)
 
-    threads = [threading.Thread(target=work) for _ in range(_AT_ONCE)]
+    threads = [threading.Thread(target=work) for _ in range(at_once)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -168,9 +153,10 @@ if __name__ == "__main__":
     parser.add_argument("urls", nargs="*")
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--rate", type=float, default=0.0)
+    parser.add_argument("--at-once", type=int, default=_AT_ONCE)
     options = parser.parse_args()
     if options.urls:
-        figures = _client(options.urls, options.jobs, options.rate)
+        figures = _client(options.urls, options.jobs, options.rate, options.at_once)
         print(json.dumps({"rate": figures.rate, "seconds": figures.seconds}))
     else:
         from bench.table import as_text

@@ -556,5 +556,10 @@ def view_query(output: Output, preview: str = "") -> str:
     return urlencode({**named, "preview": preview} if preview else named)
 
 
+def linked(output: Output, preview: str = "") -> str:
+    """The output's own link, which stays good for other forms of it; empty without one."""
+    return f"{output.link}&{urlencode({'preview': preview})}" if output.link and preview else output.link
+
+
 def _route(path: str) -> str:
     return path.partition("?")[0]

@@ -108,7 +108,7 @@ def _stripped(file: OutputFile, deadline: Deadline) -> OutputFile:
                 server=file.job.client.base_url,
             )
         file = made
-    return replace(file, data=data, view=None)
+    return replace(file, data=data, view=None, link="")
 
 
 def _noting(file: OutputFile, english: str, chinese: str) -> OutputFile:

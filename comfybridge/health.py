@@ -2,7 +2,7 @@
 
 import enum
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -11,7 +11,7 @@ REST_S = (1.0, 60.0)
 ASIDE_S = (30.0, 1800.0)
 """The same for one whose GPU seems sick: each of its trials costs somebody a failed run."""
 
-_JUDGED_JOBS = 3
+JUDGED_JOBS = 3
 _REFUSAL_S = 60.0
 """How long a server comes last that lacked something; then it may have been installed."""
 _MOST_REMEMBERED = 256
@@ -46,6 +46,14 @@ class Pauses:
         self.count = min(self.count + 1, 30)
         self.until = now + pause
         return pause
+
+
+def seems_sick(failures: Sequence[float], successes_elsewhere: Iterable[float]) -> bool:
+    """Whether a server's last jobs all failed in nodes, at these times, while others were able to do such jobs.
+
+    ``successes_elsewhere`` are the latest of each kind of work that failed here.
+    """
+    return len(failures) >= JUDGED_JOBS and any(at >= failures[0] for at in successes_elsewhere)
 
 
 class Recent(Generic[Value]):
@@ -83,7 +91,7 @@ class _Server:
     aside: Pauses
     is_resting: bool = False
     is_aside: bool = False
-    failures: deque[_Failure] = field(default_factory=lambda: deque(maxlen=_JUDGED_JOBS))
+    failures: deque[_Failure] = field(default_factory=lambda: deque(maxlen=JUDGED_JOBS))
     refused: Recent[float] = field(default_factory=Recent)
     succeeded: Recent[float] = field(default_factory=Recent)
     model: str | None = None
@@ -174,12 +182,12 @@ class Health:
     def _judge(self, server: int, now: float) -> None:
         """Set a server aside whose last jobs all failed, where other servers are able to do such a job."""
         known = self._servers[server]
-        if known.is_aside or len(known.failures) < _JUDGED_JOBS:
+        if known.is_aside:
             return
         others = [each for each in self._servers if each is not known]
         kinds = {failure.work for failure in known.failures}
         successes = [at for other in others for work in kinds if (at := other.succeeded.get(work)) is not None]
-        if any(at >= known.failures[0].at for at in successes):
+        if seems_sick([failure.at for failure in known.failures], successes):
             known.is_aside = True
             pause = known.aside.grow(now)
             self._tell(server, f"set aside for {pause:.0f} s: its last three jobs failed in nodes")

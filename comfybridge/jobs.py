@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from uuid import uuid4
 
 from comfybridge import filling, preflight, workflow
-from comfybridge.client import Client, once_more, view_query
+from comfybridge.client import Client, linked, once_more, view_query
 from comfybridge.deadline import Deadline
 from comfybridge.errors import (
     Cancelled,
@@ -85,6 +85,8 @@ class OutputFile:
     data: bytes
     view: str | None
     """The query of ``/view`` that brings it; ``None`` where that would bring more than is handed over."""
+    link: str = ""
+    """What brings it to any browser, by the server's own word; empty where there is no such address."""
     notes: tuple[tuple[str, str], ...] = ()
     """What to tell of it, in English and Chinese."""
 
@@ -309,7 +311,8 @@ def preview(job: Job, output: Output, deadline: Deadline, wanted: str, *, larges
 def _file(job: Job, output: Output, media: MediaType, data: bytes, preview: str = "") -> OutputFile:
     # The prompt_id is in the name for ComfyUI's cache's sake, and only long to people.
     stem = PurePosixPath(output.filename).stem.replace(f"_{job.prompt_id}", "")
-    return OutputFile(job, output, stem + media.extension, media.mime, data, view_query(output, preview))
+    view, link = view_query(output, preview), linked(output, preview)
+    return OutputFile(job, output, stem + media.extension, media.mime, data, view, link)
 
 
 def patiently(job: Job, deadline: Deadline, ask: Callable[[], Asked]) -> Asked:

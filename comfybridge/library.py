@@ -155,21 +155,24 @@ def read(path: Path) -> Template:
     return _strictly(Template, {**sidecar, "name": path.stem, "prompt": prompt})
 
 
-def read_bindings(path: Path, prompt: Prompt | None) -> Mapping[str, str | Sequence[str]]:
-    """The ``bindings`` of the sidecar beside a graph's file, none without one; ValueError names one that is wrong.
+def read_bindings(path: Path, prompt: Prompt) -> Mapping[str, str | Sequence[str]]:
+    """The ``bindings`` of the sidecar beside a graph's file, none without one; ValueError names one that is wrong."""
+    sidecar = path.with_suffix(".yaml")
+    return bindings_in(sidecar.read_text(encoding="utf-8"), sidecar.name, prompt) if sidecar.is_file() else {}
+
+
+def bindings_in(sidecar: str, name: str, prompt: Prompt | None) -> Mapping[str, str | Sequence[str]]:
+    """The ``bindings`` of a sidecar's text; ValueError as by ``read_bindings``.
 
     Without the graph, of a workflow that is still to be converted, only the roles are looked at.
     """
-    sidecar = path.with_suffix(".yaml")
-    if not sidecar.is_file():
-        return {}
     try:
-        values = yaml.safe_load(sidecar.read_text(encoding="utf-8")) or {}
+        values = yaml.safe_load(sidecar) or {}
     except yaml.YAMLError as exc:
-        raise ValueError(f"{sidecar.name} is no YAML: {exc}") from exc
+        raise ValueError(f"{name} is no YAML: {exc}") from exc
     bindings = values.get("bindings") if isinstance(values, Mapping) else None
     if bindings is not None and not isinstance(bindings, Mapping):
-        raise ValueError(f"{sidecar.name}: bindings maps roles to inputs, as in 'positive: 6.text'")
+        raise ValueError(f"{name}: bindings maps roles to inputs, as in 'positive: 6.text'")
     _check_roles({"bindings": bindings or {}}, prompt)
     return bindings or {}
 

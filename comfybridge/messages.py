@@ -4,9 +4,18 @@ The shapes are those of ComfyUI's ``execution.py``, ``main.py`` and ``server.py`
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
+
+ASK_FOR_LINKS = {"Comfybridge-Links": "signed"}
+"""The header by which a client asks a gateway for links to the files of a history entry; ComfyUI ignores it."""
+LINK = "signed_url"
+"""Where such a link stands, beside ``filename``."""
+
+# What can stand in Markdown as it is.
+_WEB = re.compile(r"https?://[^\s()<>\[\]\\]{1,2000}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +88,16 @@ def _text(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A file that a node saved; ``type`` is ComfyUI's folder: ``output``, ``temp`` or ``input``."""
+    """A file that a node saved; ``type`` is ComfyUI's folder: ``output``, ``temp`` or ``input``.
+
+    ``link`` opens it in any browser for a while; empty where the server gives none, as ComfyUI itself.
+    """
 
     node_id: str
     filename: str
     subfolder: str
     type: str
+    link: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,8 +194,13 @@ def _outputs(nodes: Iterable[tuple[str, Mapping[str, Any]]]) -> Iterable[Output]
         for files in output.values():
             for file in files if isinstance(files, list) else ():
                 if isinstance(file, Mapping) and file.get("filename"):
+                    link = str(file.get(LINK, ""))
                     yield Output(
-                        node_id, str(file["filename"]), str(file.get("subfolder", "")), str(file.get("type", "output"))
+                        node_id,
+                        str(file["filename"]),
+                        str(file.get("subfolder", "")),
+                        str(file.get("type", "output")),
+                        link if _WEB.fullmatch(link) else "",
                     )
 
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "servers": ("servers", "list, add, pause, drain and remove the servers", "查看、加入、暂停、排空、移除服务器"),
     "worker": ("worker", "the worker of one ComfyUI server", "一台 ComfyUI 服务器的工作进程"),
     "keys": ("keys", "say who may use the service", "管理服务的 API 密钥"),
+    "versions": ("versions", "tell how the versions of templates do", "查看模板各版本的表现"),
     "simulator": ("simulator", "serve a ComfyUI stand-in that paints test cards", "启动绘制测试卡的 ComfyUI 模拟器"),
 }
 """Name, module, and what it does."""

@@ -3,6 +3,7 @@
 import argparse
 
 from comfybridge.cli.alerts import add_alerts, alerts_of
+from comfybridge.cli.scheduling import add_keep, add_limit
 from comfybridge.cli.serving import (
     add_address,
     add_log,
@@ -19,6 +20,8 @@ def add(command: argparse.ArgumentParser) -> None:
     add_address(command)
     add_public(command)
     add_shared(command)
+    add_keep(command)
+    add_limit(command)
     add_templates(command)
     add_alerts(command)
     add_log(command)
@@ -30,6 +33,7 @@ def _gateway(options: argparse.Namespace) -> int:
     from comfybridge.service import DATABASE_VARIABLE, serving  # noqa: PLC0415
     from comfybridge.service.gateway.state import Options  # noqa: PLC0415
     from comfybridge.service.keys import NoKeys  # noqa: PLC0415
+    from comfybridge.service.limits import Limits  # noqa: PLC0415
 
     log(options.log)
     given = Options(
@@ -38,6 +42,7 @@ def _gateway(options: argparse.Namespace) -> int:
         largest_upload=options.largest_upload * 2**20,
         most_queued=options.most_queued,
         templates=options.templates,
+        limits=Limits.of_pairs(options.limit),
     )
     try:
         return serving.gateway(

@@ -4,11 +4,20 @@ import argparse
 import signal
 import sys
 import threading
+from functools import partial
 from pathlib import Path
 
 from comfybridge.cli import exits
 from comfybridge.cli.alerts import add_alerts, alerts_of, as_arguments
 from comfybridge.cli.language import say
+from comfybridge.cli.scheduling import (
+    add_folders,
+    add_keep,
+    add_limit,
+    add_warm,
+    limit_arguments,
+    worker_arguments,
+)
 from comfybridge.cli.serving import (
     add_address,
     add_log,
@@ -35,6 +44,10 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--store", metavar="URL", help=elsewhere)
     add_address(command)
+    add_keep(command)
+    add_limit(command)
+    add_warm(command)
+    add_folders(command)
     add_templates(command)
     add_public(command)
     add_alerts(command)
@@ -62,8 +75,14 @@ def _serve(options: argparse.Namespace) -> int:
             port=options.port,
             store=store,
             stopping=stopping,
-            of_all=["--log", options.log],
-            of_gateway=[*public_arguments(options), *templates_arguments(options), *as_arguments(options)],
+            of_all=["--log", options.log, "--keep", str(options.keep)],
+            of_gateway=[
+                *public_arguments(options),
+                *templates_arguments(options),
+                *as_arguments(options),
+                *limit_arguments(options.limit),
+            ],
+            of_worker=partial(worker_arguments, options),
         )
     except NoKeys:
         return refuse_without_keys("serve", options.host, f"--data {options.data}")

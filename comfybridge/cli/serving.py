@@ -11,7 +11,7 @@ from comfybridge.cli import exits
 from comfybridge.cli.language import say
 from comfybridge.service import DATABASE_VARIABLE, logs
 
-_KEEP_S = 7 * 86400.0
+_LINKS_S = 7 * 86400.0
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -29,8 +29,6 @@ def add_shared(command: argparse.ArgumentParser) -> None:
     command.add_argument("--database", default=given, required=not given, metavar="URL", help=address)
     where = say("a folder, or s3://bucket/prefix, gs://, az://", "文件夹，或 s3://bucket/prefix、gs://、az://")
     command.add_argument("--store", required=True, metavar="URL", help=where)
-    how_long = say("how long results last (default: 7d)", "结果保留多久（默认：7d）")
-    command.add_argument("--keep", type=seconds, default=_KEEP_S, metavar="TIME", help=how_long)
     command.add_argument("--with-parent", action="store_true", help=argparse.SUPPRESS)
 
 
@@ -39,7 +37,7 @@ def add_templates(command: argparse.ArgumentParser) -> None:
         "a folder with templates as name@version.json, and rollout.yaml",
         "存放 name@version.json 和 rollout.yaml 的文件夹",
     )
-    command.add_argument("--templates", type=_folder, metavar="DIR", help=what)
+    command.add_argument("--templates", type=folder, metavar="DIR", help=what)
 
 
 def templates_arguments(options: argparse.Namespace) -> list[str]:
@@ -47,7 +45,8 @@ def templates_arguments(options: argparse.Namespace) -> list[str]:
     return ["--templates", str(options.templates)] if options.templates is not None else []
 
 
-def _folder(text: str) -> Path:
+def folder(text: str) -> Path:
+    """One that is there."""
     path = Path(text).absolute()
     if not path.is_dir():
         raise argparse.ArgumentTypeError(say(f"there is no folder {text}", f"没有文件夹 {text}"))
@@ -61,7 +60,7 @@ def add_public(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--public-url", type=web_address, default=None, metavar="URL", help=address)
     how_long = say("how long signed links open (default: 7d, at most 30d)", "签名链接的有效期（默认：7d，最长 30d）")
-    command.add_argument("--links", type=seconds, default=_KEEP_S, metavar="TIME", help=how_long)
+    command.add_argument("--links", type=seconds, default=_LINKS_S, metavar="TIME", help=how_long)
     largest = say(
         "how many MiB a file may have that is uploaded (default: %(default)s)",
         "上传文件的大小上限，单位 MiB（默认：%(default)s）",

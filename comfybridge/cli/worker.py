@@ -5,12 +5,16 @@ import sys
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
+from comfybridge.cli.scheduling import add_folder, add_keep, add_warm
 from comfybridge.cli.serving import add_log, add_shared, log, told_if_unusable
 
 
 def add(command: argparse.ArgumentParser) -> None:
     command.add_argument("--comfyui", required=True, metavar="URL", help=say("the server", "服务器地址"))
     add_shared(command)
+    add_keep(command)
+    add_warm(command)
+    add_folder(command)
     add_log(command)
     check = say(
         "tell whether the worker of this server lives, by the exit status, and end",
@@ -22,14 +26,22 @@ def add(command: argparse.ArgumentParser) -> None:
 
 def _worker(options: argparse.Namespace) -> int:
     # Here, since only this command needs what a worker stands on.
-    from comfybridge.service import serving  # noqa: PLC0415
+    from comfybridge.service import working  # noqa: PLC0415
     from comfybridge.service.worker.worker import Settings  # noqa: PLC0415
 
     if options.check:
         return _check(options)
     log(options.log)
-    settings = Settings(comfyui=options.comfyui, database=options.database, store=options.store, keep_s=options.keep)
-    return serving.worker(settings, with_parent=options.with_parent)
+    settings = Settings(
+        comfyui=options.comfyui,
+        database=options.database,
+        store=options.store,
+        keep_s=options.keep,
+        warm=tuple(options.warm),
+        folder=options.comfyui_dir,
+        prune_after_s=options.prune_after,
+    )
+    return working.worker(settings, with_parent=options.with_parent)
 
 
 def _check(options: argparse.Namespace) -> int:

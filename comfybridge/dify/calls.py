@@ -35,7 +35,7 @@ from comfybridge.errors import ComfyError, Lost, TimedOut, Unavailable
 from comfybridge.fallback import Drawn, Picture
 from comfybridge.idempotency import Key
 from comfybridge.jobs import OutputFile
-from comfybridge.messages import Progress
+from comfybridge.messages import ASK_FOR_LINKS, Progress
 from comfybridge.parameters import Call, Limits
 from comfybridge.pool import Pool
 from comfybridge.watch import Event, Waiting
@@ -284,7 +284,8 @@ def _handed_over(
 
 
 def _client(server: Server) -> Client:
-    return Client(server.base_url, dict(server.headers), query=server.query, verify_tls=server.verify_tls)
+    headers = {**ASK_FOR_LINKS, **dict(server.headers)}
+    return Client(server.base_url, headers, query=server.query, verify_tls=server.verify_tls)
 
 
 @functools.lru_cache(maxsize=_POOLS)

@@ -121,8 +121,13 @@ class Delivery:
         return f"{made}{size}{seed}, {by}, {known['seconds']:.1f} s."
 
     def _url(self, file: OutputFile | Picture) -> str | None:
-        if self._image_base_url is not None and isinstance(file, OutputFile) and file.view is not None:
-            return f"{self._image_base_url}/view?{file.view}"
+        if isinstance(file, OutputFile):
+            # A gateway's own link needs no key; one that no browser reaches is of no use.
+            query = urlsplit(file.link).query or file.view
+            if self._image_base_url is not None and query is not None:
+                return f"{self._image_base_url}/view?{query}"
+            if file.link and not _is_internal(file.link):
+                return file.link
         try:
             stored = self._tool.session.file.upload(
                 filename=file.filename, content=file.data, mimetype=file.mime

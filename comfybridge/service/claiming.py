@@ -10,7 +10,7 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from comfybridge.service.database import ASKED, QUEUED, STARTED, as_json, told
+from comfybridge.service.database import ASKED, QUEUED, as_json, told
 from comfybridge.service.priorities import AGEING_S
 
 LEASE_S = 15.0
@@ -18,6 +18,12 @@ LEASE_S = 15.0
 MOST_ATTEMPTS = 3
 """A job whose worker or server vanished this often is given up: it may be what kills them."""
 
+MOST_ADOPTIONS = 5
+"""A job that was taken over from a dead worker more often than this is given up."""
+
+_AWAY_S = 600.0
+"""How long a server may be away until nobody hopes for it any more."""
+_UNAVOID_AFTER_S = 60.0
 _GUESS_S = 5.0
 """What a turn is charged with while nobody knows how long such a graph takes."""
 _WINDOW = 8
@@ -93,7 +99,8 @@ SELECT {columns} FROM taken
 
 _ADOPT = """
 UPDATE jobs SET
-    worker = %(worker)s, fence = nextval('fences'), lease_until = now() + make_interval(secs => %(lease_s)s)
+    worker = %(worker)s, fence = nextval('fences'), lease_until = now() + make_interval(secs => %(lease_s)s),
+    adoptions = adoptions + CASE WHEN worker = '' THEN 0 ELSE 1 END
 WHERE server = %(server)s AND state IN ('claimed', 'running') AND worker <> %(worker)s
 RETURNING {columns}
 """
@@ -106,22 +113,15 @@ WHERE jobs.prompt_id = held.prompt_id AND jobs.fence = held.fence AND jobs.state
 RETURNING jobs.prompt_id, jobs.cancel_asked IS NOT NULL
 """
 
-_START = """
-WITH begun AS (
-    UPDATE jobs SET state = 'running', started = clock_timestamp()
-    WHERE prompt_id = %(prompt_id)s AND fence = %(fence)s AND state = 'claimed'
-    RETURNING prompt_id
-)
-SELECT pg_notify(%(started)s, %(notice)s) FROM begun
-"""
-
 # What the turn was charged with goes back; the next one is charged anew.
 _RELEASE = """
 WITH freed AS (
     UPDATE jobs SET
         state = 'queued', worker = NULL, server = NULL, fence = nextval('fences'), lease_until = NULL, started = NULL,
         attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END, progress = NULL,
-        not_before = now() + make_interval(secs => %(after_s)s), avoid = avoid || %(avoid)s::text[]
+        not_before = now() + make_interval(secs => %(after_s)s), returns = returns + 1,
+        moves = moves + CASE WHEN %(moves)s THEN 1 ELSE 0 END,
+        avoid = CASE WHEN %(forgets)s THEN '{}' ELSE avoid || %(avoid)s::text[] END
     WHERE prompt_id = %(prompt_id)s AND fence = %(fence)s AND state IN ('claimed', 'running')
     RETURNING priority, owner, estimate_s
 ),
@@ -138,15 +138,48 @@ WHERE state IN ('claimed', 'running') AND lease_until < now()
 ORDER BY lease_until LIMIT 100
 """
 
+_HAND_OVER = """
+UPDATE jobs SET worker = '' WHERE server = %s AND worker = %s AND state IN ('claimed', 'running')
+"""
+
+# Servers that would take the job now; with "patient" also those that are only away for a while.
+_OTHERS = """
+SELECT EXISTS (
+    SELECT FROM jobs JOIN offers ON offers.wants = jobs.wants JOIN servers ON servers.url = offers.server
+    WHERE jobs.prompt_id = %(prompt_id)s AND servers.url <> %(server)s AND servers.url <> ALL (jobs.avoid)
+        AND CASE WHEN %(patient)s
+            THEN servers.mode <> 'removed' AND servers.heartbeat > now() - make_interval(secs => %(away_s)s)
+            ELSE servers.mode = 'active' AND servers.health = 'well'
+                AND servers.heartbeat > now() - make_interval(secs => %(lease_s)s)
+        END
+)
+"""
+
+_TIMED_OUT = """
+SELECT prompt_id FROM jobs WHERE server = %s AND outcome = 'timed_out' AND ended > now() - interval '1 hour'
+"""
+
+# Where the servers that a job was left to have all gone, those that it avoided are better than none.
+_UNAVOID = """
+UPDATE jobs SET avoid = '{}' WHERE state = 'queued' AND avoid <> '{}'
+    AND not_before < now() - make_interval(secs => %(after_s)s)
+    AND NOT EXISTS (
+        SELECT FROM offers JOIN servers ON servers.url = offers.server
+        WHERE offers.wants = jobs.wants AND servers.url <> ALL (jobs.avoid) AND servers.mode = 'active'
+            AND servers.health = 'well' AND servers.heartbeat > now() - make_interval(secs => %(lease_s)s)
+    )
+"""
+
 _COLUMNS = (
     "prompt_id, owner, client_id, prompt, extra_data, secrets, targets, is_partial, inputs, template, wants, priority,"
-    " attempts, fence, state = 'running' AS is_running, cancel_asked IS NOT NULL AS is_cancelled"
+    " attempts, fence, state = 'running' AS is_running, cancel_asked IS NOT NULL AS is_cancelled, limit_s, returns,"
+    " moves, adoptions, coalesce(extract(epoch FROM now() - started), 0)::float AS ran_s"
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claimed:
-    """A job under a lease; ``attempts`` counts this one."""
+    """A job under a lease; ``attempts`` counts this one. ``ran_s``: how long it ran before it was taken over."""
 
     prompt_id: str
     owner: str
@@ -164,6 +197,11 @@ class Claimed:
     fence: int
     is_running: bool
     is_cancelled: bool
+    limit_s: float | None
+    returns: int
+    moves: int
+    adoptions: int
+    ran_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,23 +252,57 @@ def renew(connection: Connection, held: Mapping[str, int], progress: Mapping[str
     return dict(connection.execute(_RENEW, values).fetchall())
 
 
-def start(connection: Connection, job: Claimed) -> bool:
-    """ComfyUI began with it: gateways hear of that."""
-    notice = {"prompt_id": job.prompt_id, "owner": job.owner, "client_id": job.client_id}
-    values = {"prompt_id": job.prompt_id, "fence": job.fence, "started": STARTED, "notice": told(notice)}
-    return connection.execute(_START, values).fetchone() is not None
+def hand_over(connection: Connection, server: str, worker: str) -> None:
+    """Leave what a worker holds to its successor, who then does not ask what it died of."""
+    connection.execute(_HAND_OVER, (server, worker))
+
+
+def has_others(connection: Connection, prompt_id: str, server: str, *, patient: bool = False) -> bool:
+    """Whether another server would take the job now, or, ``patient``, may do so before long."""
+    values = {
+        "prompt_id": prompt_id,
+        "server": server,
+        "patient": patient,
+        "away_s": _AWAY_S,
+        "lease_s": LEASE_S,
+    }
+    row = connection.execute(_OTHERS, values).fetchone()
+    return row is not None and bool(row[0])
+
+
+def timed_out(connection: Connection, server: str) -> list[str]:
+    """The jobs that were stopped there of late: perhaps their ComfyUI has not heard of it."""
+    return [prompt_id for (prompt_id,) in connection.execute(_TIMED_OUT, (server,))]
+
+
+def unavoid(connection: Connection) -> int:
+    """Let jobs go to the servers that they avoided, where no other is left; how many."""
+    return connection.execute(_UNAVOID, {"after_s": _UNAVOID_AFTER_S, "lease_s": LEASE_S}).rowcount
 
 
 def release(
-    connection: Connection, prompt_id: str, fence: int, *, counts: bool, after_s: float = 0.0, avoid: Sequence[str] = ()
+    connection: Connection,
+    prompt_id: str,
+    fence: int,
+    *,
+    counts: bool,
+    after_s: float = 0.0,
+    avoid: Sequence[str] = (),
+    forgets: bool = False,
+    moves: bool = False,
 ) -> bool:
-    """Give a job back to the queue, for others or for later; ``counts`` if that was one of its attempts."""
+    """Give a job back to the queue, for others or for later; ``counts`` if that was one of its attempts.
+
+    ``avoid``: servers that shall not have it again; ``forgets``: those of before may. ``moves``: a node failed.
+    """
     values = {
         "prompt_id": prompt_id,
         "fence": fence,
         "counts": counts,
         "after_s": after_s,
         "avoid": list(avoid),
+        "forgets": forgets,
+        "moves": moves,
         "queued": QUEUED,
     }
     return connection.execute(_RELEASE, values).fetchone() is not None

@@ -1,21 +1,20 @@
 """How a job ends: its outcome, its history and its files in one transaction; then its bill and the news.
 
 While the disk writes nobody may hold what others wait for: the row in which all jobs of an owner are billed, and the
-place of whoever notifies, of which PostgreSQL has one. Who misses the news polls.
+place of whoever notifies, of which PostgreSQL has one. So ``telling`` comes after it; who misses the news polls.
 """
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import PurePosixPath
 from typing import Any
 
 from psycopg import Connection
 
-from comfybridge.service.database import ENDED, as_json, told
+from comfybridge.service.database import as_json
+from comfybridge.service.telling import Bill, ended, tell
 
-_LATEST = 0.3
-"""How much the latest run counts in what such a graph is expected to take."""
 _LEAST_TURN_S = 0.1
 """What every turn costs: whoever sends what is cached would else be first for ever."""
 
@@ -24,12 +23,32 @@ SELECT owner, client_id, priority, wants, estimate_s FROM jobs
 WHERE prompt_id = %s AND fence = %s AND state IN ('claimed', 'running') FOR UPDATE
 """
 
+# One round trip. Where a name is taken by another file the job does not end: then each file's name is sought.
 _END = """
-UPDATE jobs SET
-    state = 'ended', outcome = %(outcome)s, reason = %(reason)s, history = %(history)s, is_hidden = %(is_hidden)s,
-    gpu_s = %(gpu_s)s, ended = clock_timestamp(), expires = now() + make_interval(secs => %(keep_s)s),
-    lease_until = NULL, secrets = NULL, progress = NULL
-WHERE prompt_id = %(prompt_id)s
+WITH ours AS (
+    SELECT owner, client_id, priority, wants, estimate_s FROM jobs
+    WHERE prompt_id = %(prompt_id)s AND fence = %(fence)s AND state IN ('claimed', 'running') FOR UPDATE
+),
+placed AS (
+    INSERT INTO files (owner, type, subfolder, filename, key, digest, mime, size, node_id, prompt_id, expires)
+    SELECT ours.owner, kept.*, %(prompt_id)s, now() + make_interval(secs => %(keep_s)s)
+    FROM ours, json_to_recordset(%(files)s) AS kept (
+        type text, subfolder text, filename text, key text, digest text, mime text, size bigint, node_id text)
+    ON CONFLICT (owner, type, subfolder, filename) DO UPDATE SET expires = greatest(files.expires, EXCLUDED.expires)
+        WHERE files.digest = EXCLUDED.digest
+    RETURNING filename
+),
+done AS (
+    UPDATE jobs SET
+        state = 'ended', outcome = %(outcome)s, reason = %(reason)s, history = %(history)s, is_hidden = %(is_hidden)s,
+        gpu_s = %(gpu_s)s, ended = clock_timestamp(), expires = now() + make_interval(secs => %(keep_s)s),
+        started = coalesce(started, clock_timestamp() - make_interval(secs => %(ran_s)s::float)),
+        lease_until = NULL, secrets = NULL, progress = NULL
+    FROM ours
+    WHERE prompt_id = %(prompt_id)s AND (SELECT count(*) FROM placed) = %(count)s
+    RETURNING prompt_id
+)
+SELECT owner, client_id, priority, wants, estimate_s, EXISTS (SELECT FROM done) FROM ours
 """
 
 _PLACE = """
@@ -39,22 +58,6 @@ VALUES (%(owner)s, %(type)s, %(subfolder)s, %(filename)s, %(key)s, %(digest)s, %
 ON CONFLICT (owner, type, subfolder, filename) DO UPDATE SET expires = greatest(files.expires, EXCLUDED.expires)
     WHERE files.digest = EXCLUDED.digest
 RETURNING filename
-"""
-
-_TELL = """
-WITH asynchronous AS (
-    SELECT set_config('synchronous_commit', 'off', true), pg_notify(%(ended)s, %(notice)s)
-),
-paid AS (
-    UPDATE turns SET clock = clock + %(gpu_s)s - %(estimate_s)s
-    WHERE priority = %(priority)s AND owner = %(owner)s
-),
-learned AS (
-    INSERT INTO durations (wants, seconds) SELECT %(wants)s, %(gpu_s)s WHERE %(succeeded)s
-    ON CONFLICT (wants) DO UPDATE SET
-        seconds = durations.seconds * (1 - %(latest)s) + EXCLUDED.seconds * %(latest)s
-)
-SELECT FROM asynchronous
 """
 
 
@@ -91,40 +94,63 @@ class End:
 
 
 def finish(connection: Connection, prompt_id: str, fence: int, end: End, *, keep_s: float) -> bool:
-    """End a job, unless it is no longer ours; whether it was."""
-    with connection.transaction():
-        row = connection.execute(_LOCK, (prompt_id, fence)).fetchone()
-        if row is None:
-            return False
-        owner, client_id, priority, wants, estimate_s = row
-        renamed = {
-            (file.type, file.subfolder, file.filename): _place(connection, owner, prompt_id, file, keep_s=keep_s)
-            for file in sorted(end.files, key=lambda file: (file.type, file.subfolder, file.filename))
-        }
-        history = named_anew(end.history, renamed) if end.history is not None else None
-        values = {
-            "prompt_id": prompt_id,
-            "outcome": end.outcome,
-            "reason": as_json(dict(zip(("en", "zh"), end.reason, strict=True))) if end.reason else None,
-            "history": as_json(history) if history is not None else None,
-            "is_hidden": history is None,
-            "gpu_s": end.gpu_s,
-            "keep_s": keep_s,
-        }
-        connection.execute(_END, values)
-    bill = {
-        "gpu_s": max(end.gpu_s, _LEAST_TURN_S),
-        "estimate_s": estimate_s,
-        "priority": priority,
-        "owner": owner,
-        "wants": wants,
-        "succeeded": end.outcome == "succeeded",
-        "latest": _LATEST,
-        "ended": ENDED,
-        "notice": told({"prompt_id": prompt_id, "owner": owner, "client_id": client_id}),
+    """End a job, unless it is no longer ours, and tell of it; whether it was."""
+    bill = write_end(connection, prompt_id, fence, end, keep_s=keep_s)
+    if bill is not None:
+        tell(connection, [ended(bill)], bill=bill)
+    return bill is not None
+
+
+def write_end(connection: Connection, prompt_id: str, fence: int, end: End, *, keep_s: float) -> Bill | None:
+    """End a job; what is to be told of that, or ``None`` when it is no longer ours."""
+    files = {(file.type, file.subfolder, file.filename): file for file in end.files}
+    # In one order for all, so that no two wait for each other.
+    in_order = [files[place] for place in sorted(files)]
+    row = _ended(connection, prompt_id, fence, end, in_order, keep_s=keep_s)
+    if row is None:
+        return None
+    if not row[-1]:
+        with connection.transaction():
+            locked = connection.execute(_LOCK, (prompt_id, fence)).fetchone()
+            if locked is None:
+                return None
+            renamed = {
+                place: _place(connection, locked[0], prompt_id, files[place], keep_s=keep_s) for place in sorted(files)
+            }
+            history = named_anew(end.history, renamed) if end.history is not None else None
+            _ended(connection, prompt_id, fence, replace(end, history=history), (), keep_s=keep_s)
+    owner, client_id, priority, wants, estimate_s, _ = row
+    return Bill(
+        prompt_id=prompt_id,
+        owner=owner,
+        client_id=client_id,
+        priority=priority,
+        wants=wants,
+        estimate_s=estimate_s,
+        gpu_s=max(end.gpu_s, _LEAST_TURN_S),
+        succeeded=end.outcome == "succeeded",
+    )
+
+
+def _ended(
+    connection: Connection, prompt_id: str, fence: int, end: End, files: Sequence[Kept], *, keep_s: float
+) -> tuple[Any, ...] | None:
+    """The job's row, and whether it ended; ``None`` when it is no longer ours."""
+    values = {
+        "prompt_id": prompt_id,
+        "fence": fence,
+        "files": as_json([asdict(file) for file in files]),
+        "count": len(files),
+        "outcome": end.outcome,
+        "reason": as_json(dict(zip(("en", "zh"), end.reason, strict=True))) if end.reason else None,
+        "history": as_json(end.history) if end.history is not None else None,
+        "is_hidden": end.history is None,
+        "gpu_s": end.gpu_s,
+        # Whoever was faster than the news of his start has run nevertheless.
+        "ran_s": end.gpu_s if end.gpu_s or end.outcome == "succeeded" else None,
+        "keep_s": keep_s,
     }
-    connection.execute(_TELL, bill)
-    return True
+    return connection.execute(_END, values).fetchone()
 
 
 def _place(connection: Connection, owner: str, prompt_id: str, file: Kept, *, keep_s: float) -> str:

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from comfybridge.service import DATABASE_VARIABLE, keys, servers
@@ -54,10 +54,11 @@ def serve(
     stopping: threading.Event,
     of_all: Sequence[str] = (),
     of_gateway: Sequence[str] = (),
+    of_worker: Callable[[str], Sequence[str]] = lambda _: (),
 ) -> None:
     """Run database, gateway and a worker for each server until ``stopping`` is set.
 
-    ``of_all`` and ``of_gateway`` are further options of the children and of the gateway, as they are typed.
+    ``of_all``, ``of_gateway`` and ``of_worker``, of a server, are further options of the children, as they are typed.
 
     Raises:
         InUse: another process serves from this folder.
@@ -74,7 +75,7 @@ def serve(
             # Not as an argument, which everybody on the machine may read: it can hold a password.
             database = {DATABASE_VARIABLE: postgres.url}
             common = ["--store", store, "--with-parent", *of_all]
-            workers = Workers(database, given, lambda _url: common)
+            workers = Workers(database, given, lambda url: [*common, *of_worker(url)])
             address = ["--host", host, "--port", str(port)]
             gateway = Child("gateway", ["gateway", *address, *of_gateway, *common], database)
             try:

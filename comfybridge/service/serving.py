@@ -1,10 +1,7 @@
-"""One process: a gateway, or a worker. Each ends by a signal, or with whoever started it."""
+"""One gateway as a process. It ends by a signal, or with whoever started it."""
 
-import logging
 import os
 import signal
-import threading
-from collections.abc import Callable
 from dataclasses import replace
 
 from aiohttp import web
@@ -15,10 +12,8 @@ from comfybridge.service.alerting import Alerts
 from comfybridge.service.gateway.app import build
 from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
+from comfybridge.service.parent import end_with_parent
 from comfybridge.service.store import open_store
-from comfybridge.service.worker.worker import Settings, Worker
-
-logger = logging.getLogger(__name__)
 
 _GRACE_S = 2.0
 
@@ -49,32 +44,3 @@ def gateway(
         end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
     web.run_app(app, host=host, port=port, access_log=None, print=None, shutdown_timeout=_GRACE_S, reuse_address=True)
     return 0
-
-
-def worker(settings: Settings, *, with_parent: bool = False) -> int:
-    """Work until a signal comes; the exit status.
-
-    Raises:
-        Unusable: the store cannot be used.
-    """
-    open_store(settings.store).check()
-    migrate(settings.database)
-    working = Worker(settings)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: working.stop())
-    if with_parent:
-        end_with_parent(working.stop)
-    return working.run()
-
-
-def end_with_parent(end: Callable[[], None]) -> None:
-    """Call ``end`` when whoever started us is gone: then nobody holds the other end of our standard input."""
-
-    def watch() -> None:
-        # Not by sys.stdin: its lock, held here, would keep the process from ending in order.
-        while os.read(0, 1):
-            pass
-        logger.info("the parent process is gone")
-        end()
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -69,6 +69,11 @@ class Store:
             return False
         return True
 
+    def under(self, folder: str) -> list[str]:
+        """The keys that begin so."""
+        with _told():
+            return [found["path"] for several in obstore.list(self._objects, folder) for found in several]
+
     def delete(self, keys: list[str]) -> None:
         """Delete what is there of these."""
         for key in keys:
@@ -134,7 +139,7 @@ def open_store(address: str) -> Store:
             ) from exc
     folder = Path(address)
     folder.mkdir(parents=True, exist_ok=True)
-    return Store(LocalStore(folder), address)
+    return Store(LocalStore(folder, automatic_cleanup=True), address)
 
 
 def digest(data: bytes) -> str:
@@ -148,4 +153,9 @@ def upload_key(digest: str) -> str:
 
 def output_key(prompt_id: str, fence: int, number: int) -> str:
     """Under the owner's fence: one that lost its lease can never overwrite what its successor stored."""
-    return f"outputs/{hashlib.sha256(prompt_id.encode()).hexdigest()[:32]}/{fence}-{number}"
+    return f"{output_folder(prompt_id)}{fence}-{number}"
+
+
+def output_folder(prompt_id: str) -> str:
+    """How the keys of all that a job stored begin."""
+    return f"outputs/{hashlib.sha256(prompt_id.encode()).hexdigest()[:32]}/"

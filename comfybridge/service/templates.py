@@ -15,6 +15,9 @@ from comfybridge.versioned import NAME, Mark
 
 Signature: TypeAlias = tuple[tuple[str, int, int, int], ...]
 
+Files: TypeAlias = Mapping[str, tuple[str, int]]
+"""By name, the text and when it was written, in milliseconds."""
+
 
 class BadTemplates(Exception):
     """What is wrong with a folder, all of it."""
@@ -50,6 +53,11 @@ class Templates:
 
     versions: Mapping[str, Mapping[str, Version]]
     rollouts: Mapping[str, Rollout] = field(default_factory=dict)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """What tells the present rules of each template from others."""
+        return {name: rollout.digest for name, rollout in self.rollouts.items()}
 
     def stable(self, name: str) -> str:
         rollout = self.rollouts.get(name)
@@ -88,34 +96,51 @@ def signature(folder: Path) -> Signature | None:
     return tuple((name, stat.st_mtime_ns, stat.st_size, stat.st_ino) for name, stat in stats)
 
 
-def read(folder: Path) -> Templates:
-    """All of a folder, or nothing.
+def load(folder: Path) -> Files:
+    """The texts of a folder: workflows, their sidecars, and the rules.
+
+    Raises:
+        BadTemplates: one cannot be read.
+    """
+    try:
+        workflows = [path for path in folder.glob("*.json") if not path.name.startswith(".")]
+        beside = [*(path.with_suffix(".yaml") for path in workflows), folder / FILE]
+        paths = [*workflows, *(path for path in beside if path.exists())]
+        return {
+            path.name: (path.read_text(encoding="utf-8"), path.stat().st_mtime_ns // 1_000_000)
+            for path in sorted(paths)
+        }
+    except (OSError, UnicodeDecodeError) as exc:
+        name = getattr(exc, "filename", None) or str(folder)
+        why = type(exc).__name__
+        raise BadTemplates([(f"{name} cannot be read: {why}.", f"无法读取 {name}：{why}。")]) from exc
+
+
+def read(files: Files) -> Templates:
+    """All of a folder's files, or nothing.
 
     Raises:
         BadTemplates: with everything that is wrong.
     """
     problems: list[Sentence] = []
     versions = {name: dict(of) for name, of in built_in().versions.items()}
-    try:
-        paths = sorted(path for path in folder.iterdir() if path.suffix == ".json" and not path.name.startswith("."))
-    except OSError as exc:
-        raise BadTemplates([_unreadable(folder.name, exc)]) from exc
     spelled = {name.casefold(): name for name in versions}
-    for path in paths:
+    for file in (file for file in files if file.endswith(".json")):
         try:
-            version = _read(path)
+            version = _version(file, files)
         except BadTemplates as exc:
             problems += exc.problems
             continue
         known = versions.setdefault(version.name, {})
         if spelled.setdefault(version.name.casefold(), version.name) != version.name:
             other = spelled[version.name.casefold()]
-            problems.append(_bad(path, f"there is {other}, too", f"已有 {other}，仅大小写不同"))
+            problems.append(_bad(file, f"there is {other}, too", f"已有 {other}，仅大小写不同"))
         elif version.number in known:
-            problems.append(_bad(path, *_taken(version)))
+            problems.append(_bad(file, *_taken(version)))
         else:
             known[version.number] = version
-    rollouts = _rollouts(folder, versions, problems, is_whole=not problems)
+    # The rules would miss what could not be read.
+    rollouts = _rollouts(files, versions, problems) if not problems else {}
     if problems:
         raise BadTemplates(problems)
     return Templates(versions=versions, rollouts=rollouts)
@@ -147,33 +172,32 @@ def lacks(template: Template, definitions: Definitions) -> list[Sentence]:
     ]
 
 
-def _read(path: Path) -> Version:
-    name, at, number = path.stem.partition("@")
+def _version(file: str, files: Files) -> Version:
+    stem = file.removesuffix(".json")
+    name, at, number = stem.partition("@")
     number = number if at else "1"
     if not NAME.fullmatch(name) or not versioned.is_version(number):
         english = "its name must be letters, digits, '.', '_' and '-', then '@' and a whole number: poster@2.json"
-        raise BadTemplates(
-            [_bad(path, english, "文件名应为字母、数字、“.”、“_”、“-”，后接“@”和整数，如 poster@2.json")]
-        )
+        chinese = "文件名应为字母、数字、“.”、“_”、“-”，后接“@”和整数，如 poster@2.json"
+        raise BadTemplates([_bad(file, english, chinese)])
+    text, modified = files[file]
     try:
-        content = path.read_text(encoding="utf-8")
-        saved = json.loads(content)
-        modified = path.stat().st_mtime_ns // 1_000_000
-    except OSError as exc:
-        raise BadTemplates([_unreadable(path.name, exc)]) from exc
+        saved = json.loads(text)
     except (ValueError, RecursionError) as exc:
-        raise BadTemplates([_bad(path, f"it is no JSON: {exc}", f"不是有效的 JSON：{exc}")]) from exc
+        raise BadTemplates([_bad(file, f"it is no JSON: {exc}", f"不是有效的 JSON：{exc}")]) from exc
     try:
         convert.class_types(saved)
     except InvalidInput as exc:
-        raise BadTemplates([_bad(path, str(exc).rstrip("."), exc.zh.rstrip("。"))]) from exc
+        raise BadTemplates([_bad(file, str(exc).rstrip("."), exc.zh.rstrip("。"))]) from exc
     if not _is_bare(saved):
         english = "it must be a workflow as the editor saves or exports it, with nothing around it"
-        raise BadTemplates([_bad(path, english, "应为编辑器保存或导出的工作流本身，外面不能再包一层")])
+        raise BadTemplates([_bad(file, english, "应为编辑器保存或导出的工作流本身，外面不能再包一层")])
+    sidecar = f"{stem}.yaml"
     try:
-        bindings = library.read_bindings(path, None if versioned.is_editors(saved) else saved)
-    except (OSError, ValueError) as exc:
-        raise BadTemplates([_bad(path.with_suffix(".yaml"), str(exc), str(exc))]) from exc
+        beside = files.get(sidecar, ("", 0))[0]
+        bindings = library.bindings_in(beside, sidecar, None if versioned.is_editors(saved) else saved)
+    except ValueError as exc:
+        raise BadTemplates([_bad(sidecar, str(exc), str(exc))]) from exc
     bound = {role: refs if isinstance(refs, str) else listed(refs) for role, refs in bindings.items()}
     marked = versioned.marked(saved, Mark(name=name, version=number, bindings=bound))
     return Version(
@@ -193,20 +217,12 @@ def _is_bare(saved: Mapping[str, Any]) -> bool:
 
 
 def _rollouts(
-    folder: Path, versions: Mapping[str, Mapping[str, Version]], problems: list[Sentence], *, is_whole: bool
+    files: Files, versions: Mapping[str, Mapping[str, Version]], problems: list[Sentence]
 ) -> dict[str, Rollout]:
-    """The rules; not asked for where files are missing, which the rules would miss, too."""
-    if not is_whole:
-        return {}
-    path = folder / FILE
     try:
-        text = path.read_text(encoding="utf-8") if path.exists() else ""
-        rollouts = parse(text, versions)
+        rollouts = parse(files.get(FILE, ("", 0))[0], versions)
     except BadRollout as exc:
         problems += exc.problems
-        return {}
-    except (OSError, ValueError) as exc:
-        problems.append(_unreadable(FILE, exc))
         return {}
     for name, of in versions.items():
         if len(of) > 1 and name not in rollouts:
@@ -220,8 +236,8 @@ def _rollouts(
     return rollouts
 
 
-def _bad(path: Path, english: str, chinese: str) -> Sentence:
-    return f"{path.name}: {english}.", f"{path.name}：{chinese}。"
+def _bad(file: str, english: str, chinese: str) -> Sentence:
+    return f"{file}: {english}.", f"{file}：{chinese}。"
 
 
 def _taken(version: Version) -> Sentence:
@@ -229,7 +245,3 @@ def _taken(version: Version) -> Sentence:
         f"there is a {version.full_name} already, in this folder or among the templates of this package",
         f"{version.full_name} 已存在于此文件夹或内置模板中",
     )
-
-
-def _unreadable(name: str, exc: Exception) -> Sentence:
-    return f"{name} cannot be read: {type(exc).__name__}.", f"无法读取 {name}：{type(exc).__name__}。"

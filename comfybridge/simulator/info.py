@@ -72,13 +72,14 @@ async def get_system_stats(request: web.Request) -> web.Response:
         "embedded_python": False,
         "argv": ["main.py"],
     }
+    memory = request.app[STATE].options.memory * GIBIBYTE
     device = {
         "name": "ComfyUI simulator (no GPU, paints test cards)",
         "type": "cpu",
         "index": None,
-        "vram_total": 24 * GIBIBYTE,
-        "vram_free": 20 * GIBIBYTE,
-        "torch_vram_total": 24 * GIBIBYTE,
-        "torch_vram_free": 20 * GIBIBYTE,
+        "vram_total": memory,
+        "vram_free": memory * 5 // 6,
+        "torch_vram_total": memory,
+        "torch_vram_free": memory * 5 // 6,
     }
     return web.json_response({"system": system, "devices": [device]})

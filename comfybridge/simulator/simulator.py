@@ -50,6 +50,7 @@ class Simulator:
     prefix: serve under this path only, such as ``/comfy``.
     api_key: demand ``Authorization: Bearer …`` everywhere.
     port: 0 takes a free one.
+    memory: what it says its GPU has, in GiB.
     folder: where ``input/``, ``output/``, ``temp/`` and ``user/`` live; ``None`` for one that is deleted at the end.
     workflows: saved workflows in the editor's format, by name; ``/userdata`` serves them.
     """
@@ -66,10 +67,11 @@ class Simulator:
         host: str = "127.0.0.1",
         port: int = 0,
         version: str = "0.8.0",
+        memory: int = 24,
         folder: Path | None = None,
         workflows: Mapping[str, object] | None = None,
     ) -> None:
-        self._options = Options(work, previews, websocket, prefix.rstrip("/"), api_key, version)
+        self._options = Options(work, previews, websocket, prefix.rstrip("/"), api_key, version, memory)
         self._models = Models(models)
         self._host, self._port = host, port
         self._own_folder = None if folder else Path(tempfile.mkdtemp(prefix="comfyui-simulator-"))

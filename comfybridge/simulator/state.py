@@ -31,6 +31,7 @@ class Options:
     prefix: str = ""
     api_key: str | None = None
     version: str = "0.8.0"
+    memory: int = 24
 
 
 class State:

@@ -52,7 +52,7 @@ def test_interrupted_job_counts_as_failed(server: Server, busy: Busy) -> None:
 
 def test_failed_job_carries_its_error(server: Server) -> None:
     name = f"contract-{graphs.unique()}.png"
-    server.upload(name, b"nothing of a picture")
+    server.upload(name, b"\x89PNG\r\n\x1a\nnothing of a picture but its IEND")
     prompt = {"1": {"class_type": "LoadImage", "inputs": {"image": name}}, "2": graphs.save("1")}
     prompt_id = server.run(prompt)["prompt"][1]
 

@@ -12,6 +12,8 @@ from tests.contract.server import Frame, Prompt, Server
 
 Node = dict[str, Any]
 
+_REFUSED_AT_ONCE = pytest.mark.one_server("what no node can load is refused when it is uploaded")
+
 
 def node(class_type: str, **inputs: Any) -> Node:
     return {"class_type": class_type, "inputs": inputs}
@@ -342,7 +344,13 @@ def test_missing_file_is_refused(server: Server, class_type: str, inputs: dict[s
 @pytest.mark.parametrize(
     ("suffix", "content", "exception_type", "message"),
     [
-        (".mp3", b"no sound at all", "av.error.InvalidDataError", "Invalid data found when processing input"),
+        pytest.param(
+            ".mp3",
+            b"no sound at all",
+            "av.error.InvalidDataError",
+            "Invalid data found when processing input",
+            marks=_REFUSED_AT_ONCE,
+        ),
         (".mp4", media.mp4(2), "ValueError", "No audio stream found in the file."),
     ],
     ids=["broken", "mute"],
@@ -364,7 +372,10 @@ def test_sound_that_cannot_be_loaded(
 
 @pytest.mark.parametrize(
     ("suffix", "content", "exception_type"),
-    [(".mp4", b"no video at all", "av.error.InvalidDataError"), (".wav", media.wav(), "ValueError")],
+    [
+        pytest.param(".mp4", b"no video at all", "av.error.InvalidDataError", marks=_REFUSED_AT_ONCE),
+        (".wav", media.wav(), "ValueError"),
+    ],
     ids=["broken", "sound"],
 )
 def test_video_that_cannot_be_saved(server: Server, suffix: str, content: bytes, exception_type: str) -> None:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.contract import graphs
+from tests.contract.media import png
 from tests.contract.server import Server
 
 COLOR = 0x336699
@@ -140,7 +141,7 @@ def test_suffix_selects_the_folder(server: Server) -> None:
 )
 def test_pages_and_scripts_are_downloads(server: Server, suffix: str, content_type: str) -> None:
     name = f"contract-{graphs.unique()}.{suffix}"
-    server.upload(name, b"<script>1</script>")
+    server.upload(name, png())
 
     answer = server.get(f"/view?filename={name}&type=input")
 

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -16,6 +17,7 @@ import requests
 from aiohttp import web
 from psycopg import conninfo
 
+from comfybridge.service import keys
 from comfybridge.service.alerting import Alerts
 from comfybridge.service.gateway.app import build
 from comfybridge.service.gateway.state import Options
@@ -78,8 +80,8 @@ def gateway(
 
 
 @contextmanager
-def worker(database_url: str, store: Path, comfyui: str) -> Iterator[Worker]:
-    working = Worker(Settings(comfyui=comfyui, database=database_url, store=str(store)))
+def worker(database_url: str, store: Path, comfyui: str, **settings: Any) -> Iterator[Worker]:
+    working = Worker(Settings(comfyui=comfyui, database=database_url, store=str(store), **settings))
     thread = threading.Thread(target=working.run, name="worker", daemon=True)
     thread.start()
     try:
@@ -100,15 +102,20 @@ def are_well(connection: psycopg.Connection, count: int) -> None:
 
 
 @contextmanager
-def service(postgres_url: str, store: Path, comfyuis: Sequence[str]) -> Iterator[str]:
-    """A gateway over these servers, all of them ready; its address."""
+def service(
+    postgres_url: str, store: Path, comfyuis: Sequence[str], options: Options | None = None, key: str = ""
+) -> Iterator[str]:
+    """A gateway over these servers, all of them ready; its address. With ``key``, it is needed."""
     with ExitStack() as stack:
         url = stack.enter_context(database(postgres_url))
         for comfyui in comfyuis:
             stack.enter_context(worker(url, store, comfyui))
-        address = stack.enter_context(gateway(url, store))
         with psycopg.connect(url, autocommit=True) as connection:
             are_well(connection, len(comfyuis))
+            if key:
+                keys.add(connection, "test", {})
+                connection.execute("UPDATE keys SET hash = %s", (keys.hashed(key),))
+        address = stack.enter_context(gateway(url, store, options))
         yield address
 
 

@@ -9,6 +9,7 @@ from comfybridge.service import claiming
 from comfybridge.service.finishing import End, Kept, finish
 from comfybridge.service.migrating import migrate, steps
 from comfybridge.service.priorities import AGEING_S
+from comfybridge.service.telling import tell
 from tests.service.running import database
 
 HIGH, NORMAL, LOW = 0, 1, 2
@@ -182,7 +183,8 @@ def test_stale_owner_writes_nothing(connection: psycopg.Connection) -> None:
     assert fresh is not None
 
     assert claiming.renew(connection, {"job": stale.fence}, {}) == {}
-    assert not claiming.start(connection, stale)
+    tell(connection, [], begun=[stale])
+    assert connection.execute("SELECT state FROM jobs").fetchall() == [("claimed",)]
     assert not claiming.release(connection, "job", stale.fence, counts=True)
     assert not finish(connection, "job", stale.fence, End(outcome="failed"), keep_s=60)
     assert finish(connection, "job", fresh.fence, End(outcome="succeeded"), keep_s=60)

@@ -51,3 +51,27 @@ def test_end_without_news_is_found_and_told_once(postgres: str, tmp_path: Path) 
         assert told.count("execution_success") == 1
         comfyui.release()
         server.close()
+
+
+def test_long_queue_is_told_whole_and_in_its_order(postgres: str, tmp_path: Path) -> None:
+    # More than are read at once, the last one with a graph whose order counts and whose text is no ASCII.
+    graph = '{"2": {"class_type": "B", "inputs": {"text": "雪"}}, "1": {"class_type": "A", "inputs": {}}}'
+    jobs = """
+        INSERT INTO jobs (prompt_id, owner, prompt, extra_data, targets, wants, priority, number)
+        SELECT 'job-' || number, '', CASE number WHEN 249 THEN %s ELSE '{}' END::json, '{"a": 1}', '{"2"}', 'any', 1,
+            number
+        FROM generate_series(0, 249) AS number
+    """
+    with database(postgres) as url, gateway(url, tmp_path) as address:
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("INSERT INTO wants VALUES ('any', '{}')")
+            connection.execute(jobs, (graph,))
+        server = Server(address)
+
+        queue = server.get("/queue").json()
+
+        assert queue["queue_running"] == []
+        assert [item[:2] for item in queue["queue_pending"]] == [[number, f"job-{number}"] for number in range(250)]
+        assert json.dumps(queue["queue_pending"][-1][2:]) == json.dumps([json.loads(graph), {"a": 1}, ["2"]])
+        assert len(server.get("/api/jobs").json()["jobs"]) == 250
+        server.close()

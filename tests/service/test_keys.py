@@ -12,6 +12,7 @@ import pytest
 import requests
 import websocket
 
+from comfybridge.cli import main
 from comfybridge.service import keys
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
@@ -70,8 +71,11 @@ def test_key_is_needed_as_soon_as_there_is_one(postgres: str, tmp_path: Path) ->
     ):
         queue = f"{address}/queue"
         assert requests.get(queue, timeout=60).status_code == 200
-        for header in ({"X-Forwarded-For": "203.0.113.7"}, {"Host": "evil.example"}):
-            assert requests.get(queue, headers=header, timeout=60).status_code == 401
+        docker = {"Host": "host.docker.internal:8288"}
+        assert requests.get(queue, headers=docker, timeout=60).status_code == 200
+        strange = [{"X-Forwarded-For": "203.0.113.7"}, {"Host": "evil.example"}, {**docker, "Origin": "http://evil"}]
+        for headers in strange:
+            assert requests.get(queue, headers=headers, timeout=60).status_code == 401
 
         _, key = keys.add(connection, "first", {})
 
@@ -214,3 +218,47 @@ def test_admins_manage_keys(fleet: Fleet, alice: Server) -> None:
         assert alice.request(method, path, json={}).status_code == 403
     assert alice.post("/free", json={}).status_code == 403
     admin.close()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "gpu1", ""])
+def test_listens_elsewhere_only_with_a_key(postgres: str, host: str) -> None:
+    with database(postgres) as url, psycopg.connect(url, autocommit=True) as connection:
+        with pytest.raises(keys.NoKeys):
+            keys.needed(url, host)
+        keys.add(connection, "one", {})
+
+        keys.needed(url, host)
+
+        keys.revoke(connection, "one")
+        with pytest.raises(keys.NoKeys):
+            keys.needed(url, host)
+        for local in ("127.0.0.1", "::1", "localhost"):
+            keys.needed(url, local)
+
+
+def test_commands(fleet: Fleet, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(*words: str) -> tuple[int, str, str]:
+        status = main(["keys", *words, "--database", fleet.database])
+        return status, *capsys.readouterr()
+
+    status, key, told = run("add", "carol", "--priority", "low", "--rate", "7", "--template", "sdxl", "--admin")
+    server = Server(fleet.url, key.strip())
+
+    assert (status, len(key.split())) == (0, 1)
+    assert "once" in told
+    assert server.get("/comfybridge/keys").status_code == 200
+    assert run("set", "carol", "--no-admin", "--rate", "none", "--queued", "2", "--template", "none")[0] == 0
+    carol = next(one for one in json.loads(run("list", "--json")[1]) if one["name"] == "carol")
+    assert (carol["admin"], carol["rate"], carol["queued"], carol["priority"]) == (False, None, 2, "low")
+    assert carol["templates"] is None
+    assert "carol" in run("list")[1]
+    assert run("add", "carol")[0] == 1
+    assert run("add", "no/name")[0] == 2
+    assert run("set", "carol", "--webhook", "ftp://x")[0] == 2
+    assert run("revoke", "carol")[0] == 0
+    assert run("revoke", "carol")[0] == 1
+    eventually(lambda: server.get("/prompt").status_code == 401)
+    # The name is free again, for another key.
+    assert run("add", "carol")[0] == 0
+    assert server.get("/prompt").status_code == 401
+    server.close()

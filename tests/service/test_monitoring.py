@@ -9,6 +9,7 @@ import psycopg
 import pytest
 import requests
 import yaml
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from comfybridge.cli import main
@@ -129,6 +130,11 @@ def test_every_metric_of_the_alert_rules_is_in_a_real_scrape(url: str, tmp_path:
         assert last[of("comfybridge_http_requests_total", route="other", method="GET", status="404")] == 1
         assert last[of("comfybridge_database_up")] == 1
 
+        headers = {"Accept": "application/openmetrics-text; version=1.0.0"}
+        answer = requests.get(f"{address}/metrics", headers=headers, timeout=60)
+        assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+        assert [*openmetrics.text_string_to_metric_families(answer.text)]  # type: ignore[no-untyped-call]  # the library's
+
     rules = [rule for group in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"] for rule in group["rules"]]
     used = {name for rule in rules for name in re.findall(r"\bcomfybridge_\w+", rule["expr"])}
     assert len(used) >= 8
@@ -138,7 +144,7 @@ def test_every_metric_of_the_alert_rules_is_in_a_real_scrape(url: str, tmp_path:
         (name, label)
         for rule in rules
         for name, selector in re.findall(r"\b(comfybridge_\w+)\{([^}]*)\}", rule["expr"])
-        for label in re.findall(r"(\w+)=", selector)
+        for label in re.findall(r"(\w+)!?=", selector)
     }
     assert asked <= labels
 

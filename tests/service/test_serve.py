@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from comfybridge.cli import main
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import eventually
@@ -29,6 +30,9 @@ def test_every_part_may_be_killed(data: Path) -> None:
             if "--with-parent" in child.cmdline()
         }
         assert set(children) == {"gateway", "worker"}
+        # Where the database is, is not for everybody who may list processes.
+        assert not any("postgresql" in word for child in children.values() for word in child.cmdline())
+        assert main(["keys", "list", "--data", str(data)]) == 0
         comfyui.hold()
         running = server.submit(graphs.solid())
         eventually(lambda: server.queued()[0] == [running])

@@ -276,6 +276,64 @@ def test_two_gateways_send_it_once(connection: Connection, receiver: Receiver, u
     assert len(receiver.received) == 20
 
 
+def test_what_cannot_be_sent_any_more_ends(connection: Connection, url: str, tmp_path: Path) -> None:
+    for owner in ("revoked", "without", "well"):
+        add_key(connection, owner, "http://127.0.0.1:9/", owner)
+        end(connection, owner, owner)
+    end(connection, "old", "well")
+    connection.execute("UPDATE keys SET revoked = now() WHERE owner = 'revoked'")
+    connection.execute("UPDATE keys SET webhook = '' WHERE owner = 'without'")
+    connection.execute("UPDATE deliveries SET expires = now() WHERE prompt_id = 'old'")
+    with gateway(url, tmp_path):
+        eventually(lambda: len(deliveries(connection)) == 3)
+        eventually(lambda: tried_of(connection, "well"))
+    states = {row["owner"]: row["state"] for row in deliveries(connection)}
+    assert states == {"revoked": "failed", "without": "failed", "well": "pending"}
+    (answer,) = {row["answer"] for row in deliveries(connection) if row["state"] == "failed"}
+    assert "no webhook any more" in answer
+
+
+def tried_of(connection: Connection, owner: str) -> bool:
+    return any(row["owner"] == owner and row["answer"] for row in deliveries(connection))
+
+
+def test_each_sees_its_own(connection: Connection, url: str, tmp_path: Path) -> None:
+    # Nobody is there, so that all of them wait.
+    add_key(connection, "me", "http://127.0.0.1:9/", "mine", is_admin=False)
+    add_key(connection, "you", "http://127.0.0.1:9/", "yours", is_admin=False)
+    add_key(connection, "admin", "", "admin")
+    end(connection, "of mine", "me")
+    end(connection, "of yours", "you")
+    connection.execute("INSERT INTO deliveries (is_alert, type, facts) VALUES (true, 'alert.began', '{}')")
+    ids = {row["owner"]: row["id"] for row in deliveries(connection)}
+    with gateway(url, tmp_path) as address:
+
+        def ask(method: str, path: str, token: str) -> requests.Response:
+            headers = {"Authorization": f"Bearer {token}"} if token else {}
+            return requests.request(method, address + path, headers=headers, timeout=60)
+
+        def seen(token: str) -> list[str | None]:
+            listed = ask("GET", "/api/comfybridge/deliveries", token).json()["deliveries"]
+            assert "secret" not in json.dumps(listed)
+            return sorted(one["prompt_id"] or one["type"] for one in listed)
+
+        assert seen("mine") == ["of mine"]
+        assert seen("admin") == ["alert.began", "of mine", "of yours"]
+        for theirs in (ids["you"], ids[""], "no id"):
+            assert ask("POST", f"/comfybridge/deliveries/{theirs}/retry", "mine").status_code == 404
+        assert ask("POST", f"/comfybridge/deliveries/{ids['me']}/retry", "mine").status_code == 200
+        statuses = {
+            path: [ask("GET", path, token).status_code for token in ("", "mine", "admin")]
+            for path in ("/health", "/ready", "/metrics", "/comfybridge/deliveries")
+        }
+    assert statuses == {
+        "/health": [200, 200, 200],
+        "/ready": [503, 503, 503],
+        "/metrics": [401, 403, 200],
+        "/comfybridge/deliveries": [401, 200, 200],
+    }
+
+
 def test_revoked_key_hears_nothing(connection: Connection) -> None:
     add_key(connection, "me", "http://127.0.0.1:9/")
     connection.execute("UPDATE keys SET revoked = now()")

@@ -39,9 +39,9 @@ WITH turn AS (
 ),
 accepted AS (
     INSERT INTO jobs (prompt_id, owner, client_id, prompt, extra_data, secrets, targets, is_partial, node_errors,
-        inputs, template, wants, priority, number)
+        inputs, template, wants, priority, limit_s, number)
     VALUES (%(prompt_id)s, %(owner)s, %(client_id)s, %(prompt)s, %(extra_data)s, %(secrets)s, %(targets)s,
-        %(is_partial)s, %(node_errors)s, %(inputs)s, %(template)s, %(wants)s, %(priority)s,
+        %(is_partial)s, %(node_errors)s, %(inputs)s, %(template)s, %(wants)s, %(priority)s, %(limit_s)s,
         coalesce(%(number)s::float, %(sign)s * nextval('numbers')))
     ON CONFLICT (prompt_id) DO NOTHING
     RETURNING number
@@ -129,6 +129,7 @@ async def _new(
         told_data["client_id"] = body["client_id"]
     told_data["create_time"] = int(time.time() * 1000)
     own, wants = extra_data.get("comfybridge"), catalogue.digest(needs)
+    template = _template(state, own)
     values = {
         "prompt_id": prompt_id,
         "owner": caller.owner,
@@ -151,7 +152,8 @@ async def _new(
                 for ref, file in files.items()
             ]
         ),
-        "template": _template(state, own),
+        "template": template,
+        "limit_s": state.options.limits.of(template),
         "wants": wants,
         "needs": as_json(needs),
         "able": able,

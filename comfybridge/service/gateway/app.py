@@ -97,6 +97,7 @@ def build(
     app = web.Application(client_max_size=options.largest_upload + _FORM_BYTES, middlewares=layers)
     pool = async_pool(database, most=_CONNECTIONS, name="gateway")
     hub = Hub(database, pool)
+    hub.features |= {"max_upload_size": options.largest_upload}
     app[STATE] = State(
         pool=pool,
         store=open_store(store),
@@ -107,7 +108,7 @@ def build(
         keyring=Keyring(pool),
         backlog=Backlog(pool, options.most_queued),
         options=options,
-        offering=Offering(options.templates),
+        offering=Offering(options.templates, options.look_every_s),
     )
     endpoint = (alerts.url, alerts.secret) if alerts is not None else ("", "")
     # Without an address of ours nobody knows where a link would lead.

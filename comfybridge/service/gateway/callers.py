@@ -20,6 +20,7 @@ OPEN = frozenset({"/health", "/ready"})
 _SIGNED = frozenset({"/view", "/api/view"})
 _PROXIED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
 _OF_THIS_MACHINE = "host.docker.internal"
+"""How Docker's containers call the machine that they are on."""
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="comfybridge", charset="UTF-8"'}
 
 
@@ -78,8 +79,13 @@ def is_from_here(request: web.Request) -> bool:
     A page of somebody else's whose name leads to this machine (DNS rebinding) comes by that name. A proxy that does not
     tell of itself cannot be known.
     """
-    host = urlsplit(f"//{request.headers.get('Host', '').lower()}").hostname
-    return (is_loopback(host) or host == _OF_THIS_MACHINE) and not any(name in request.headers for name in _PROXIED)
+    asked = request.headers.get("Host", "").lower()
+    host, page = urlsplit(f"//{asked}").hostname, request.headers.get("Origin")
+    if any(name in request.headers for name in _PROXIED):
+        return False
+    # Other sites' pages are kept from a loopback address by ComfyUI's own rule already.
+    is_docker = host == _OF_THIS_MACHINE and (page is None or urlsplit(page.lower()).netloc == asked)
+    return is_loopback(host) or is_docker
 
 
 def is_from_another_page(request: web.Request, public_url: str) -> bool:

@@ -31,7 +31,7 @@ WITH endpoints AS (
 ),
 chosen AS (
     SELECT waiting.id, endpoints.url, endpoints.secret
-    FROM endpoints
+    FROM (SELECT * FROM endpoints ORDER BY random() OFFSET 0) AS endpoints
     LEFT JOIN unnest(%(busy_alerts)s::bool[], %(busy_owners)s::text[], %(busy_with)s::int[])
         AS busy (is_alert, owner, sending) USING (is_alert, owner)
     CROSS JOIN LATERAL (
@@ -61,7 +61,7 @@ _GONE = "UPDATE keys SET webhook_gone = webhook WHERE owner = %s AND webhook = %
 
 # Of whose key was revoked, whose webhook was taken away or said that it is gone.
 _UNDELIVERABLE = """
-UPDATE deliveries SET state = 'failed', ended = clock_timestamp(), answer = concat_ws(' ', nullif(answer, ''), %s)
+UPDATE deliveries SET state = 'failed', ended = clock_timestamp(), answer = concat_ws(' ', nullif(answer, ''), %s::text)
 WHERE state = 'pending' AND NOT is_alert AND NOT EXISTS (
     SELECT FROM keys WHERE keys.owner = deliveries.owner AND webhook <> '' AND webhook <> webhook_gone
         AND revoked IS NULL)

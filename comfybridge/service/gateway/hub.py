@@ -26,7 +26,6 @@ logger = logging.getLogger(__name__)
 
 FEATURES: dict[str, Any] = {
     "supports_preview_metadata": True,
-    "max_upload_size": 104857600,
     "extension": {"manager": {"supports_v4": True}},
 }
 
@@ -73,6 +72,8 @@ class Hub:
     def __init__(self, database: str, pool: AsyncConnectionPool) -> None:
         self._database = database
         self._pool = pool
+        self.features = dict(FEATURES)
+        """What clients are told that this gateway can."""
         self._clients: dict[str, set[Client]] = {}
         self._open: dict[str, set[str]] = {}
         """The jobs that wait or run, of callers who listen."""
@@ -151,7 +152,7 @@ class Hub:
             if is_first and isinstance(message, dict) and message.get("type") == "feature_flags":
                 flags = message.get("data") or {}
                 client.reads_metadata = flags.get("supports_preview_metadata") is True
-                await client.socket.send_json({"type": "feature_flags", "data": FEATURES})
+                await client.socket.send_json({"type": "feature_flags", "data": self.features})
             is_first = False
 
     # Notifications
@@ -206,7 +207,7 @@ class Hub:
             self._tell(owner, client_id, frames.last(prompt_id))
 
     async def _pass_on(self, parcel: Parcel) -> None:
-        if parcel.owner not in self._clients:
+        if parcel.owner not in self._clients or parcel.prompt_id in self._told:
             return
         if parcel.stored is None:
             self._tell_all(parcel, parcel.frames)

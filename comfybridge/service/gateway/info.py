@@ -9,7 +9,6 @@ from aiohttp import web
 from comfybridge.service import catalogue
 from comfybridge.service.gateway import rows
 from comfybridge.service.gateway.callers import caller
-from comfybridge.service.gateway.hub import FEATURES
 from comfybridge.service.gateway.state import STATE
 
 _PAGE = """<!doctype html>
@@ -66,8 +65,8 @@ async def get_extensions(_request: web.Request) -> web.Response:
     return web.json_response([])
 
 
-async def get_features(_request: web.Request) -> web.Response:
-    return web.json_response(FEATURES)
+async def get_features(request: web.Request) -> web.Response:
+    return web.json_response(request.app[STATE].hub.features)
 
 
 async def get_system_stats(request: web.Request) -> web.Response:

@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 
-from comfybridge.service import figures, tallying
+from comfybridge.service import scraping, tallying
 from comfybridge.service.gateway.access import Handler
 from comfybridge.service.gateway.callers import admins_only, caller
 from comfybridge.service.gateway.hub import Hub
@@ -53,7 +53,10 @@ class Metrics:
 
     def collect(self) -> Iterable[Metric]:
         """What this process knows, in the form in which prometheus_client writes it."""
-        yield from self._registry.collect()
+        for family in self._registry.collect():
+            # When each series began is a series more for each, and nobody asks for it.
+            family.samples = [sample for sample in family.samples if not sample.name.endswith("_created")]
+            yield family
         sent = CounterMetricFamily(
             "comfybridge_webhook_sendings", f"Webhooks sent, by what came back. {_OWN}", labels=["result"]
         )
@@ -97,11 +100,11 @@ async def get_metrics(request: web.Request) -> web.Response:
     try:
         async with pool.connection() as connection:
             await tallying.roll(connection)
-            families += await figures.read(connection)
-        families.append(figures.database(is_up=True))
+            families += await scraping.read(connection)
+        families.append(scraping.database(is_up=True))
     except DATABASE_FAULTS:
         # Half an answer says more than none: that of the process stays.
-        families.append(figures.database(is_up=False))
+        families.append(scraping.database(is_up=False))
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     # aiohttp wants the charset apart.
     return web.Response(body=encode(_Scrape(families)), headers={"Content-Type": content_type})

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 
 from comfybridge.errors import InvalidInput
@@ -17,12 +18,13 @@ from comfybridge.service.gateway import trials
 from comfybridge.service.gateway.callers import Caller
 from comfybridge.service.rollout import Sentence
 from comfybridge.service.supervised import DATABASE_FAULTS
-from comfybridge.service.templates import BadTemplates, Signature, Templates, Version
+from comfybridge.service.templates import BadTemplates, Files, Signature, Templates, Version
 from comfybridge.template import Template
 
 logger = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 2.0
+LOOK_EVERY_S = 1.0
+"""What has changed is taken over at the second look that finds it the same."""
 
 
 @dataclass(slots=True)
@@ -30,6 +32,7 @@ class Offering:
     """``held`` is the last good state of ``folder``, taken over whole; ``problems`` is what keeps the next one away."""
 
     folder: Path | None = None
+    every_s: float = LOOK_EVERY_S
     held: Templates = field(default_factory=templates.built_in)
     problems: list[Sentence] = field(default_factory=list)
     lacking: Mapping[str, list[Sentence]] = field(default_factory=dict)
@@ -41,17 +44,19 @@ class Offering:
     read_at: float | None = None
     _seen: Signature | None = None
     _taken: Signature | None = None
+    _unkept: Files | None = None
     _told: set[str] = field(default_factory=set)
     _begun: set[tuple[str, str]] = field(default_factory=set)
     _checked: tuple[Templates | None, Classes | None] = (None, None)
 
     def version(self, name: str, caller: Caller, user: str) -> Version | None:
         """What a caller gets under a template's name; ``None`` where there is no such template."""
-        known = self.held.versions.get(name)
+        held = self.held
+        known = held.versions.get(name)
         if known is None:
             return None
-        stable = known[self.held.stable(name)]
-        rollout = self.held.rollouts.get(name)
+        stable = known[held.stable(name)]
+        rollout = held.rollouts.get(name)
         if rollout is None or self.barred is None:
             return stable
         barred = self.barred.get(name, frozenset())
@@ -64,11 +69,6 @@ class Offering:
         name, _, number = full_name.partition("@")
         return self.held.versions.get(name, {}).get(number)
 
-    @property
-    def digests(self) -> dict[str, str]:
-        """What tells the present rules of each template from others."""
-        return {name: rollout.digest for name, rollout in self.held.rollouts.items()}
-
     def look(self) -> bool:
         """Read the folder where it has changed and come to rest; whether something else is held now."""
         if self.folder is None:
@@ -78,9 +78,11 @@ class Offering:
         if not has_come_to_rest or found == self._taken:
             if found is None and not self.folder.is_dir():
                 self._refused([(f"There is no folder {self.folder}.", f"没有文件夹 {self.folder}。")])
+                self._taken = None
             return False
         try:
-            read = templates.read(self.folder)
+            files = templates.load(self.folder)
+            read = templates.read(files)
         except BadTemplates as exc:
             if templates.signature(self.folder) == found:
                 self._taken = found
@@ -88,7 +90,7 @@ class Offering:
             return False
         if templates.signature(self.folder) != found:
             return False
-        self.held, self.problems, self._taken, self.read_at = read, [], found, time.time()
+        self.held, self.problems, self._taken, self.read_at, self._unkept = read, [], found, time.time(), files
         logger.info("templates read from %s: %d versions", self.folder, sum(map(len, read.versions.values())))
         return True
 
@@ -112,12 +114,15 @@ class Offering:
                 await self.keep_up(pool, fleet)
             except DATABASE_FAULTS as exc:
                 logger.warning("templates: the database is away: %s", exc)
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(self.every_s)
 
     async def keep_up(self, pool: AsyncConnectionPool, fleet: Fleet) -> None:
         """Write down new rules, read what is rolled back, judge what is on trial, ask who can run what."""
-        rollouts, digests = self.held.rollouts, self.digests
         async with pool.connection() as connection:
+            if self.folder is not None:
+                await self._keep_files(connection, self.folder)
+            held = self.held
+            rollouts, digests = held.rollouts, held.digests
             for name, digest in digests.items():
                 if (name, digest) not in self._begun:
                     await trials.begin(connection, name, rollouts[name])
@@ -127,11 +132,30 @@ class Offering:
                 self.barred = await trials.barred(connection, digests)
         if self.folder is not None:
             await fleet.refresh()
-            held, classes = self._checked
-            if held is not self.held or classes is not fleet.classes:
-                self._checked = (self.held, fleet.classes)
-                self.graphs, self.lacking = await asyncio.to_thread(_converted, self.held, fleet.classes)
+            checked, classes = self._checked
+            if checked is not held or classes is not fleet.classes:
+                self._checked = (held, fleet.classes)
+                self.graphs, self.lacking = await asyncio.to_thread(_converted, held, fleet.classes)
                 self._tell_lacking()
+
+    async def _keep_files(self, connection: AsyncConnection, folder: Path) -> None:
+        """Keep what was read for those who start on a folder that is broken, or take what was kept."""
+        if self._unkept is not None:
+            await trials.keep_files(connection, str(folder), self._unkept)
+            self._unkept = None
+        if self.read_at is not None or not self.problems:
+            return
+        self.read_at = 0.0
+        kept = await trials.kept_files(connection, str(folder))
+        if kept is None:
+            return
+        files, self.read_at = kept
+        try:
+            self.held = await asyncio.to_thread(templates.read, files)
+        except BadTemplates as exc:
+            logger.error("templates: what was read last is of no use any more: %s", exc)  # noqa: TRY400
+            return
+        logger.warning("templates: taken as %s was read last", folder)
 
     def _tell_lacking(self) -> None:
         for full_name in self.lacking.keys() - self._told:

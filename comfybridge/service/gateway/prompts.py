@@ -5,11 +5,15 @@ from typing import Any
 from aiohttp import web
 
 from comfybridge import listing
-from comfybridge.service.gateway import rows, shapes
+from comfybridge.messages import ASK_FOR_LINKS
+from comfybridge.service.gateway import links, places, rows, shapes
 from comfybridge.service.gateway.accepting import Malformed, Refused, accept
 from comfybridge.service.gateway.backlog import take_turn
 from comfybridge.service.gateway.callers import admins_only, caller
 from comfybridge.service.gateway.state import STATE
+
+_AT_ONCE = 100
+"""Entries of the queue that are held in memory."""
 
 
 async def get_prompt(request: web.Request) -> web.Response:
@@ -27,14 +31,19 @@ async def post_prompt(request: web.Request) -> web.Response:
     return web.json_response({"prompt_id": accepted.prompt_id, "number": number, "node_errors": accepted.node_errors})
 
 
-async def get_queue(request: web.Request) -> web.Response:
-    jobs = await rows.open_jobs(request.app[STATE].pool, caller(request).owner)
-    return web.json_response(
-        {
-            "queue_running": [shapes.item(job) for job in jobs if job.state == "running"],
-            "queue_pending": [shapes.item(job) for job in jobs if job.state != "running"],
-        }
-    )
+async def get_queue(request: web.Request) -> web.StreamResponse:
+    """Answer with all graphs that wait, which may be many: a few at a time are read and sent."""
+    pool, owner = request.app[STATE].pool, caller(request).owner
+    running, pending = await rows.queue(pool, owner)
+    answer = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
+    await answer.prepare(request)
+    for opening, prompt_ids in (('{"queue_running": [', running), ('], "queue_pending": [', pending)):
+        await answer.write(opening.encode())
+        for at in range(0, len(prompt_ids), _AT_ONCE):
+            items = await rows.items(pool, owner, prompt_ids[at : at + _AT_ONCE])
+            await answer.write(((", " if at else "") + ", ".join(items)).encode())
+    await answer.write(b"]}")
+    return answer
 
 
 async def post_queue(request: web.Request) -> web.Response:
@@ -79,14 +88,27 @@ async def get_history(request: web.Request) -> web.Response:
     if newest is not None and newest <= 0:
         return web.json_response({})
     jobs = await rows.ended_jobs(request.app[STATE].pool, owner, newest=newest, skip=offset if offset >= 0 else None)
-    return web.json_response({job.prompt_id: shapes.entry(job) for job in jobs})
+    return web.json_response({job.prompt_id: _entry(request, job) for job in jobs})
 
 
 async def get_history_of(request: web.Request) -> web.Response:
     job = await rows.job(request.app[STATE].pool, caller(request).owner, request.match_info["prompt_id"])
     if job is None or job.state != "ended" or job.is_hidden:
         return web.json_response({})
-    return web.json_response({job.prompt_id: shapes.entry(job)})
+    return web.json_response({job.prompt_id: _entry(request, job)})
+
+
+def _entry(request: web.Request, job: rows.Job) -> dict[str, Any]:
+    """What ComfyUI tells; and links to the files, new ones each time, for who asks for them."""
+    entry = shapes.entry(job)
+    if any(request.headers.get(name) != value for name, value in ASK_FOR_LINKS.items()):
+        return entry
+    state, owner = request.app[STATE], caller(request).owner
+
+    def link(place: places.Place) -> str:
+        return links.absolute(request, links.signed(state, owner, place, seconds=state.options.link_s))
+
+    return shapes.with_links(entry, link)
 
 
 async def post_history(request: web.Request) -> web.Response:
@@ -101,7 +123,7 @@ async def post_history(request: web.Request) -> web.Response:
 
 async def get_jobs(request: web.Request) -> web.Response:
     pool, owner = request.app[STATE].pool, caller(request).owner
-    jobs = [*await rows.open_jobs(pool, owner), *await rows.ended_jobs(pool, owner)]
+    jobs = [*await rows.open_jobs(pool, owner), *await rows.ended_jobs(pool, owner, in_brief=True)]
     try:
         return web.json_response(listing.page(map(shapes.listed, jobs), request.query))
     except listing.BadQuery as refusal:

@@ -15,6 +15,13 @@ _JOB = (
     "prompt_id, client_id, prompt, extra_data, targets, number, state, history, is_hidden, outcome, progress, server,"
     " priority, template, node_errors"
 )
+# What /api/jobs tells in a list takes neither the graph nor all that was sent with it, which may be a whole workflow.
+_BRIEF = _JOB.replace(
+    "prompt, extra_data",
+    """'{}'::json AS prompt, json_build_object(
+        'create_time', extra_data -> 'create_time', 'extra_pnginfo', json_build_object('workflow', json_build_object(
+            'id', extra_data #> '{extra_pnginfo,workflow,id}'))) AS extra_data""",
+)
 _MOST = 10_000
 
 # Whatever waits can be taken out at once; what a worker holds already, it finds out.
@@ -74,20 +81,47 @@ async def job(pool: AsyncConnectionPool, owner: str, prompt_id: str) -> Job | No
         return await (await cursor.execute(query.encode(), (prompt_id, owner))).fetchone()
 
 
+async def queue(pool: AsyncConnectionPool, owner: str) -> tuple[list[str], list[str]]:
+    """The ids of what runs and of what waits, at one moment, in the queue's order."""
+    query = (
+        "SELECT prompt_id, state = 'running' FROM jobs WHERE owner = %s AND state <> 'ended' ORDER BY number, created"
+    )
+    async with pool.connection() as connection:
+        found = await (await connection.execute(query, (owner,))).fetchall()
+    return [prompt_id for prompt_id, runs in found if runs], [prompt_id for prompt_id, runs in found if not runs]
+
+
+async def items(pool: AsyncConnectionPool, owner: str, prompt_ids: Sequence[str]) -> list[str]:
+    """Jobs as entries of ``/queue``, in JSON that nobody has read, in this order."""
+    query = """
+        SELECT json_build_array(number, prompt_id, prompt, extra_data, targets)::text
+        FROM unnest(%s::text[]) WITH ORDINALITY AS wanted (id, place) JOIN jobs ON prompt_id = id AND owner = %s
+        ORDER BY place
+    """
+    async with pool.connection() as connection:
+        return [item for (item,) in await (await connection.execute(query, (list(prompt_ids), owner))).fetchall()]
+
+
 async def open_jobs(pool: AsyncConnectionPool, owner: str) -> list[Job]:
-    """What runs and what waits, in the queue's order."""
+    """What runs and what waits, in the queue's order, in brief."""
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(Job)) as cursor:
-        query = f"SELECT {_JOB} FROM jobs WHERE owner = %s AND state <> 'ended' ORDER BY number, created"  # noqa: S608
+        query = f"SELECT {_BRIEF} FROM jobs WHERE owner = %s AND state <> 'ended' ORDER BY number, created"  # noqa: S608
         return await (await cursor.execute(query.encode(), (owner,))).fetchall()
 
 
 async def ended_jobs(
-    pool: AsyncConnectionPool, owner: str, *, newest: int | None = None, skip: int | None = None
+    pool: AsyncConnectionPool,
+    owner: str,
+    *,
+    newest: int | None = None,
+    skip: int | None = None,
+    in_brief: bool = False,
 ) -> list[Job]:
     """The history, oldest first: so many of the ``newest``, or so many after the first few to ``skip``."""
     order = "DESC" if newest is not None and skip is None else "ASC"
     query = (
-        f"SELECT {_JOB} FROM jobs WHERE owner = %s AND state = 'ended' AND NOT is_hidden"  # noqa: S608
+        f"SELECT {_BRIEF if in_brief else _JOB} FROM jobs"  # noqa: S608  (constants)
+        " WHERE owner = %s AND state = 'ended' AND NOT is_hidden"
         f" ORDER BY ended {order} LIMIT %s OFFSET %s"
     )
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(Job)) as cursor:
@@ -171,16 +205,39 @@ async def inputs(pool: AsyncConnectionPool, owner: str) -> list[File]:
         return await (await cursor.execute(query, (owner,))).fetchall()
 
 
+async def announce(pool: AsyncConnectionPool, key: str) -> None:
+    """Note what is to be stored, so that it is found if nobody ever writes it down."""
+    query = "INSERT INTO garbage (key) VALUES (%s) ON CONFLICT (key) DO UPDATE SET since = now()"
+    async with pool.connection() as connection:
+        await connection.execute(query, (key,))
+
+
 async def keep(pool: AsyncConnectionPool, owner: str, kept: File) -> None:
-    """Write down an upload; one of the same name is replaced."""
+    """Write down an announced upload; one of the same name is replaced, and its bytes are noted in turn."""
     query = """
+        WITH noted AS (DELETE FROM garbage WHERE key = %(key)s),
+        replaced AS (
+            INSERT INTO garbage (key) SELECT key FROM files
+            WHERE owner = %(owner)s AND type = %(type)s AND subfolder = %(subfolder)s AND filename = %(filename)s
+                AND key <> %(key)s
+            ON CONFLICT (key) DO UPDATE SET since = now()
+        )
         INSERT INTO files (owner, type, subfolder, filename, key, digest, mime, size)
-        VALUES (%s, %s, %s, %s, %s, %s, %s, %s)
+        VALUES (%(owner)s, %(type)s, %(subfolder)s, %(filename)s, %(key)s, %(digest)s, %(mime)s, %(size)s)
         ON CONFLICT (owner, type, subfolder, filename) DO UPDATE SET
             key = EXCLUDED.key, digest = EXCLUDED.digest, mime = EXCLUDED.mime, size = EXCLUDED.size,
             prompt_id = NULL, node_id = NULL, created = now(), expires = NULL
     """
-    values = (owner, kept.type, kept.subfolder, kept.filename, kept.key, kept.digest, kept.mime, kept.size)
+    values = {
+        "owner": owner,
+        "type": kept.type,
+        "subfolder": kept.subfolder,
+        "filename": kept.filename,
+        "key": kept.key,
+        "digest": kept.digest,
+        "mime": kept.mime,
+        "size": kept.size,
+    }
     async with pool.connection() as connection:
         await connection.execute(query, values)
 

@@ -6,6 +6,7 @@ At least once, as ever over a network, but always under the same id and with the
 import asyncio
 import contextlib
 import logging
+import math
 import random
 import time
 from collections import Counter
@@ -45,6 +46,7 @@ class Sender:
         self._alerts = alerts
         self._link_for = link_for
         self._busy: Counter[Endpoint] = Counter()
+        self._failing: set[Endpoint] = set()
         self._freed = asyncio.Event()
         self.results: Counter[str] = Counter({"delivered": 0, "refused": 0, "unreachable": 0})
         """What became of the sendings of this process."""
@@ -54,7 +56,7 @@ class Sender:
         timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
         jar = aiohttp.DummyCookieJar()
         async with aiohttp.ClientSession(timeout=timeout, cookie_jar=jar) as session, asyncio.TaskGroup() as tasks:
-            cleared = time.monotonic()
+            cleared = -math.inf
             while True:
                 self._freed.clear()
                 claimed: list[Delivery] = []
@@ -75,7 +77,8 @@ class Sender:
         most = _MOST - self._busy.total()
         if most <= 0:
             return []
-        busy = +self._busy
+        # Where the last one failed one at a time has to do: no number of dead endpoints takes all places.
+        busy = self._busy + Counter(dict.fromkeys(self._failing, _MOST_EACH - 1))
         return await deliveries.claim(self._pool, busy, most=most, most_each=_MOST_EACH, alerts=self._alerts)
 
     async def _send(self, session: aiohttp.ClientSession, delivery: Delivery) -> None:
@@ -103,7 +106,7 @@ class Sender:
         return webhooks.body(delivery.type, ended, webhooks.of_job(facts, link))
 
     async def _post(self, session: aiohttp.ClientSession, delivery: Delivery, body: bytes) -> None:
-        status, asked_s = None, 0.0
+        status, asked_s, endpoint = None, 0.0, (delivery.is_alert, delivery.owner)
         try:
             headers = webhooks.headers(delivery.secret, str(delivery.id), datetime.now(UTC), body)
             async with session.post(delivery.url, data=body, headers=headers, allow_redirects=False) as response:
@@ -116,8 +119,10 @@ class Sender:
             answer = _readable(masked(f"{type(exc).__name__}: {exc}").encode())
         if status is not None and HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             self.results["delivered"] += 1
+            self._failing.discard(endpoint)
             await deliveries.settle(self._pool, delivery, state="delivered", status=status, answer=answer)
             return
+        self._failing.add(endpoint)
         self.results["unreachable" if status is None else "refused"] += 1
         logger.warning("webhook %s, attempt %d: %s %s", delivery.id, delivery.attempts, status or "", answer[:100])
         if status == HTTPStatus.GONE and not delivery.is_alert:

@@ -11,7 +11,8 @@ from comfybridge.service.gateway.backlog import Backlog
 from comfybridge.service.gateway.hub import Hub
 from comfybridge.service.gateway.keyring import Keyring
 from comfybridge.service.gateway.notices import Notices
-from comfybridge.service.gateway.offering import Offering
+from comfybridge.service.gateway.offering import LOOK_EVERY_S, Offering
+from comfybridge.service.limits import Limits
 from comfybridge.service.signing import Signing
 from comfybridge.service.store import Store
 
@@ -23,7 +24,8 @@ class Options:
     """What an operator may say of a gateway.
 
     ``is_local``: only this machine reaches it. ``link_s`` is how long links in answers live, ``largest_upload`` is in
-    bytes, ``most_queued`` counts the jobs of all callers that wait. ``templates`` is a folder.
+    bytes, ``most_queued`` counts the jobs of all callers that wait. ``templates`` is a folder, looked at every
+    ``look_every_s``. ``limits`` are those of runs.
     """
 
     is_local: bool = True
@@ -32,6 +34,8 @@ class Options:
     largest_upload: int = 100 * 2**20
     most_queued: int = 10_000
     templates: Path | None = None
+    look_every_s: float = LOOK_EVERY_S
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,21 +6,28 @@ One gateway judges at a time, and what it writes it writes once: a rollback and 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from comfybridge.service.database import as_json
-from comfybridge.service.judging import COUNTED, Figures, failing, slow
+from comfybridge.service.figures import EVER, Asked, figures_of, statement
+from comfybridge.service.judging import Figures, failing, slow
 from comfybridge.service.rollout import WINDOW, Rollout, Sentence, Threshold
+from comfybridge.service.templates import Files
 
 logger = logging.getLogger(__name__)
 
 _LOCK = 0x74726961
-_EVER = datetime(2000, 1, 1, tzinfo=UTC)
 
+_KEEP = """
+INSERT INTO folders (path, files) VALUES (%s, %s)
+ON CONFLICT (path) DO UPDATE SET files = EXCLUDED.files, read = clock_timestamp()
+    WHERE folders.files::text <> EXCLUDED.files::text
+"""
+_KEPT = "SELECT files, extract(epoch FROM read)::float FROM folders WHERE path = %s"
 _BEGIN = "INSERT INTO rollouts (template, digest, rules) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 _RESUME = """
 WITH resumed AS (
@@ -54,30 +61,6 @@ SELECT template FROM fell
 """
 _RECOVER = "UPDATE rollouts SET degraded = NULL WHERE template = %s AND digest = %s AND degraded IS NOT NULL"
 
-# Each version's latest runs by the index on them: so many, and none that was sent before.
-_FIGURES = """
-SELECT full_name, count(*) AS runs, count(*) FILTER (WHERE outcome = 'succeeded') AS succeeded,
-    percentile_cont(0.5) WITHIN GROUP (ORDER BY gpu_s) FILTER (WHERE outcome = 'succeeded') AS median_s,
-    percentile_cont(0.95) WITHIN GROUP (ORDER BY gpu_s) FILTER (WHERE outcome = 'succeeded') AS p95_s
-FROM unnest(%(full_names)s::text[], %(since)s::timestamptz[], %(most)s::int[]) AS asked (full_name, since, most)
-CROSS JOIN LATERAL (
-    SELECT outcome, gpu_s FROM jobs
-    WHERE template = full_name AND template <> '' AND state = 'ended'
-        AND outcome IN ({counted}) AND ended > since AND created > since
-    ORDER BY ended DESC LIMIT most
-) AS run
-GROUP BY full_name
-""".replace("{counted}", ", ".join(f"'{outcome}'" for outcome in COUNTED))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """Of which runs figures are wanted: the latest ``most`` that were sent after ``since``."""
-
-    full_name: str
-    since: datetime = _EVER
-    most: int
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
@@ -85,6 +68,17 @@ class Rollback:
     version: str
     at: datetime
     reason: Mapping[str, str]
+
+
+async def keep_files(connection: AsyncConnection, path: str, files: Files) -> None:
+    """Write down a folder as it was read, where everything in it was right."""
+    await connection.execute(_KEEP, (path, as_json(files)))
+
+
+async def kept_files(connection: AsyncConnection, path: str) -> tuple[Files, float] | None:
+    """The folder as somebody read it last, and when; ``None`` where nobody has."""
+    row = await (await connection.execute(_KEPT, (path,))).fetchone()
+    return ({name: (text, modified) for name, (text, modified) in row[0].items()}, row[1]) if row is not None else None
 
 
 async def begin(connection: AsyncConnection, template: str, rollout: Rollout) -> None:
@@ -119,13 +113,7 @@ async def barred(connection: AsyncConnection, digests: Mapping[str, str]) -> dic
 
 async def figures(connection: AsyncConnection, asked: Sequence[Asked]) -> dict[str, Figures]:
     """By full name; without those that never ran."""
-    values = {
-        "full_names": [each.full_name for each in asked],
-        "since": [each.since for each in asked],
-        "most": [each.most for each in asked],
-    }
-    rows = await (await connection.execute(_FIGURES.encode(), values)).fetchall()
-    return {row[0]: Figures(runs=row[1], succeeded=row[2], median_s=row[3], p95_s=row[4]) for row in rows}
+    return figures_of(await (await connection.execute(*statement(asked))).fetchall())
 
 
 async def since(connection: AsyncConnection, digests: Mapping[str, str]) -> dict[str, datetime]:
@@ -141,7 +129,7 @@ def asked(template: str, rollout: Rollout, begun: datetime, versions: Iterable[s
     """What a threshold looks at: of the stable version the latest runs, of others those of this rollout."""
     most = rollout.threshold.window if rollout.threshold is not None else WINDOW
     return [
-        Asked(full_name=f"{template}@{version}", since=_EVER if version == rollout.stable else begun, most=most)
+        Asked(full_name=f"{template}@{version}", since=EVER if version == rollout.stable else begun, most=most)
         for version in versions
     ]
 

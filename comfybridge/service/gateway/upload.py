@@ -101,6 +101,7 @@ async def _stored(state: State, owner: str, upload: _Upload, data: bytes) -> web
         size=len(data),
         created=datetime.now(UTC),
     )
+    await rows.announce(state.pool, kept.key)
     await state.store.put_async(kept.key, data)
     await rows.keep(state.pool, owner, kept)
     return web.json_response({"name": filename, "subfolder": subfolder, "type": folder})

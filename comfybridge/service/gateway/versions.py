@@ -6,15 +6,17 @@ from typing import Any
 from aiohttp import web
 from psycopg import AsyncConnection
 
+from comfybridge.service.figures import Asked
 from comfybridge.service.gateway import trials
 from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.offering import Offering
 from comfybridge.service.gateway.state import STATE
-from comfybridge.service.gateway.trials import Asked, Rollback
+from comfybridge.service.gateway.trials import Rollback
 from comfybridge.service.gateway.userdata import user_of
 from comfybridge.service.judging import Figures
 from comfybridge.service.rollout import WINDOW, Sentence
+from comfybridge.service.templates import Templates
 
 _DAY = timedelta(days=1)
 _MOST_A_DAY = 10_000
@@ -42,7 +44,8 @@ async def post_versions(request: web.Request) -> web.Response:
         return web.json_response({"error": {"type": "forbidden", "message": "Only for admins."}}, status=403)
     template, version, action = await _wanted(request)
     offering = state.offering
-    rollout = offering.held.rollouts.get(template)
+    held = offering.held
+    rollout = held.rollouts.get(template)
     if rollout is None or version not in rollout.candidates:
         return _not_found(f"{template}@{version} is not on trial by rollout.yaml.")
     async with state.pool.connection() as connection:
@@ -50,7 +53,7 @@ async def post_versions(request: web.Request) -> web.Response:
             is_done = await trials.resume(connection, template, version, rollout.digest)
         else:
             is_done = await trials.roll_back(connection, template, version, rollout, _BY_HAND, Figures())
-        offering.barred = await trials.barred(connection, offering.digests)
+        offering.barred = await trials.barred(connection, held.digests)
     if not is_done:
         what = "is not rolled back" if action == "resume" else "is rolled back already"
         return _not_found(f"{template}@{version} {what}.")
@@ -72,7 +75,8 @@ def _not_found(message: str) -> web.Response:
 
 
 async def _all(connection: AsyncConnection, offering: Offering) -> dict[str, Any]:
-    held, digests = offering.held, offering.digests
+    held = offering.held
+    digests = held.digests
     begun = await trials.since(connection, digests)
     gone = {(each.template, each.version): each for each in await trials.rollbacks(connection, digests)}
     asked: list[Asked] = []
@@ -93,19 +97,19 @@ async def _all(connection: AsyncConnection, offering: Offering) -> dict[str, Any
             "read": offering.read_at,
             "problems": _sentences(offering.problems),
         },
-        "templates": [_template(offering, name, latest, day, gone) for name in sorted(held.versions)],
+        "templates": [_template(offering, held, name, latest, day, gone) for name in sorted(held.versions)],
         "events": await trials.events(connection),
     }
 
 
 def _template(
     offering: Offering,
+    held: Templates,
     name: str,
     latest: dict[str, Figures],
     day: dict[str, Figures],
     gone: dict[tuple[str, str], Rollback],
 ) -> dict[str, Any]:
-    held = offering.held
     rollout, stable = held.rollouts.get(name), held.stable(name)
     share = dict(rollout.share) if rollout is not None else {}
     limits = rollout.threshold if rollout is not None else None

@@ -24,6 +24,13 @@ CREATE TABLE rollbacks (
 );
 CREATE UNIQUE INDEX rollbacks_in_force ON rollbacks (template, version, digest) WHERE resumed IS NULL;
 
+-- Folders of templates as they were when all was right in them last: for gateways that start while it is not.
+CREATE TABLE folders (
+    path text PRIMARY KEY,
+    files json NOT NULL,
+    read timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+
 -- What operators are told of.
 CREATE TABLE IF NOT EXISTS events (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,

@@ -24,7 +24,10 @@ ON CONFLICT (url) DO UPDATE SET worker = EXCLUDED.worker, heartbeat = now()
 _DESCRIBE = """
 UPDATE servers SET definitions = %(digest)s, models = %(models)s, embeddings = %(embeddings)s WHERE url = %(url)s
 """
-_HEALTH = "UPDATE servers SET health = %s, reason = %s, stats = coalesce(%s, stats) WHERE url = %s"
+_HEALTH = """
+UPDATE servers SET health = %s, reason = %s, reason_zh = %s, stats = coalesce(%s, stats)
+WHERE url = %s
+"""
 _UNKNOWN_WANTS = "SELECT digest, needs FROM wants WHERE digest <> ALL (%s)"
 
 
@@ -40,24 +43,33 @@ class Description:
         self._described = 0.0
         self._judged: set[str] = set()
         self.is_well = False
+        self.remarks: dict[str, tuple[str, str]] = {}
+        """What else is to be told of it, in English and Chinese, by what it is about."""
+        self.comebacks = 0
+        """How often the server answered after it did not, the first time included."""
         self.is_taken_in = False
         """Whether the fleet knows what this server has."""
 
     def register(self, connection: Connection) -> None:
         connection.execute(_REGISTER, {"url": self._url, "worker": self._worker})
 
-    def look(self, connection: Connection) -> None:
-        """Ask the server how it is, and now and then what it has."""
+    def look(self, connection: Connection, illness: tuple[str, str] | None = None) -> None:
+        """Ask the server how it is, and now and then what it has. ``illness``: why it is sick though it answers."""
         try:
             stats = self._client.system_stats(Deadline(_ASK_S))
             if not self.is_well or time.monotonic() - self._described > _DESCRIBE_EVERY_S:
                 self._describe(connection)
         except ComfyError as exc:
             self.is_well = False
-            connection.execute(_HEALTH, ("gone", str(exc), None, self._url))
+            connection.execute(_HEALTH, ("gone", str(exc), exc.zh, None, self._url))
             return
         self.judge(connection)
-        connection.execute(_HEALTH, ("well", "", as_json(stats), self._url))
+        remarks = list(self.remarks.values())
+        english, chinese = illness or (" ".join(each for each, _ in remarks), "".join(each for _, each in remarks))
+        health = "well" if illness is None else "sick"
+        connection.execute(_HEALTH, (health, english, chinese, as_json(stats), self._url))
+        if not self.is_well:
+            self.comebacks += 1
         self.is_well = self.is_taken_in = True
 
     def judge(self, connection: Connection) -> None:

@@ -29,6 +29,11 @@ class Leases:
             if self._held.get(job.prompt_id) is job:
                 del self._held[job.prompt_id]
 
+    @property
+    def held(self) -> list[Claimed]:
+        with self._lock:
+            return list(self._held.values())
+
     def __len__(self) -> int:
         return len(self._held)
 
@@ -54,7 +59,7 @@ def sweep(connection: Connection, *, keep_s: float) -> int:
             error = Lost(*poisoned(job.attempts, "its worker vanished", "工作进程消失"))
             end = ends.without_comfyui(job.prompt_id, error)
             moved += finish(connection, job.prompt_id, job.fence, end, keep_s=keep_s)
-    return moved
+    return moved + claiming.unavoid(connection)
 
 
 def poisoned(attempts: int, why_en: str, why_zh: str) -> tuple[str, str]:

@@ -1,8 +1,8 @@
-"""From a ComfyUI's WebSocket to the gateways: frames of the jobs that this worker runs, in their order."""
+"""What this worker tells the gateways, in its order: frames of its ComfyUI's WebSocket, starts and ends of jobs."""
 
 import json
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from queue import Empty, SimpleQueue
@@ -11,13 +11,16 @@ from typing import Any
 
 from psycopg import Connection
 
-from comfybridge.service import claiming, frames
+from comfybridge.service import frames, telling
 from comfybridge.service.claiming import Claimed
 from comfybridge.service.database import FRAMES
 from comfybridge.service.frames import Frame, Parcel
+from comfybridge.service.telling import Bill, Notice
 
 _PREVIEW_EVERY_S = 0.2
 _WAIT_S = 0.5
+_GATHER_S = 0.02
+"""How long news waits for more of it; none that waits for an end waits longer."""
 _MOST_AT_ONCE = 200
 
 
@@ -43,19 +46,21 @@ class Relay:
 
     def __init__(self) -> None:
         self._followed: dict[str, _Followed] = {}
-        self._waiting: SimpleQueue[_Item | Event] = SimpleQueue()
+        self._waiting: SimpleQueue[_Item | Bill] = SimpleQueue()
+        self._has_end = Event()
 
     def follow(self, job: Claimed, on_start: Callable[[], None]) -> None:
         """Pass on the job's frames from now on; ``on_start`` is called when it leaves its ComfyUI's queue."""
         self._followed[job.prompt_id] = _Followed(job, on_start)
 
     def leave(self, prompt_id: str) -> None:
-        """Pass on no more of a job, and wait until what came so far is out."""
-        if self._followed.pop(prompt_id, None) is None:
-            return
-        done = Event()
-        self._waiting.put(done)
-        done.wait(_WAIT_S)
+        """Pass on no more of a job."""
+        self._followed.pop(prompt_id, None)
+
+    def ended(self, bill: Bill) -> None:
+        """Tell of a job's end, after what came of it before."""
+        self._waiting.put(bill)
+        self._has_end.set()
 
     def started(self, prompt_id: str) -> None:
         """The job left its ComfyUI's queue, as a frame or somebody who looked says."""
@@ -64,6 +69,12 @@ class Relay:
             followed.has_started = True
             self._waiting.put(_Item(followed.job, is_start=True))
             followed.on_start()
+
+    def queued_again(self, prompt_id: str) -> None:
+        """The job waits in its ComfyUI's queue once more: it will start a second time."""
+        followed = self._followed.get(prompt_id)
+        if followed is not None:
+            followed.has_started = False
 
     @property
     def not_started(self) -> list[str]:
@@ -118,43 +129,52 @@ class Relay:
         """Send what waits, all that there is at once; returns when nothing came for a while."""
         while True:
             try:
-                first = self._waiting.get(timeout=_WAIT_S)
+                batch = [self._waiting.get(timeout=_WAIT_S)]
             except Empty:
                 return
-            batch = [first]
-            while len(batch) < _MOST_AT_ONCE:
-                try:
-                    batch.append(self._waiting.get_nowait())
-                except Empty:
-                    break
-            items = [item for item in batch if isinstance(item, _Item)]
-            try:
-                if items:
-                    self._send(connection, items)
-            finally:
-                for item in batch:
-                    if isinstance(item, Event):
-                        item.set()
+            self._has_end.wait(_GATHER_S)
+            self._has_end.clear()
+            while len(batch) < _MOST_AT_ONCE and not self._waiting.empty():
+                batch.append(self._waiting.get_nowait())
+            self._send(connection, batch)
 
-    def _send(self, connection: Connection, items: Iterable[_Item]) -> None:
-        for _, of_one in groupby(items, lambda item: (item.job.prompt_id, bool(item.preview), item.is_start)):
+    def _send(self, connection: Connection, batch: Iterable[_Item | Bill]) -> None:
+        """In one statement, or so many as jobs end; others for what is too long for a notification."""
+        begun: list[Claimed] = []
+        notices: list[Notice] = []
+        for _, of_one in groupby(batch, _sort):
             several = list(of_one)
-            job = several[0].job
-            if several[0].is_start:
-                claiming.start(connection, job)
-            elif several[0].preview:
-                for item in several:
-                    self._store(connection, job, item.preview, is_binary=True)
+            first = several[0]
+            if isinstance(first, Bill):
+                telling.tell(connection, [*notices, telling.ended(first)], begun=begun, bill=first)
+                begun, notices = [], []
+            elif first.is_start:
+                begun.append(first.job)
+                notices.append(telling.began(first.job))
             else:
-                texts = [item.frame for item in several if item.frame is not None]
-                for parcel in frames.parcels(job.owner, job.client_id, job.prompt_id, texts):
-                    if frames.fits(parcel):
-                        connection.execute("SELECT pg_notify(%s, %s)", (FRAMES, frames.pack(parcel)))
-                    else:
-                        self._store(connection, job, json.dumps(parcel.frames[0]).encode(), is_binary=False)
+                notices += self._notices(connection, first.job, [item for item in several if isinstance(item, _Item)])
+        if notices:
+            telling.tell(connection, notices, begun=begun)
 
-    def _store(self, connection: Connection, job: Claimed, content: bytes, *, is_binary: bool) -> None:
+    def _notices(self, connection: Connection, job: Claimed, several: Sequence[_Item]) -> Iterator[Notice]:
+        """Of frames of one job that are all previews or all texts."""
+        parcels = [self._stored(connection, job, item.preview, is_binary=True) for item in several if item.preview]
+        texts = [item.frame for item in several if item.frame is not None]
+        for parcel in (*parcels, *frames.parcels(job.owner, job.client_id, job.prompt_id, texts)):
+            if frames.fits(parcel):
+                yield FRAMES, frames.pack(parcel)
+            else:
+                stored = self._stored(connection, job, json.dumps(parcel.frames[0]).encode(), is_binary=False)
+                yield FRAMES, frames.pack(stored)
+
+    def _stored(self, connection: Connection, job: Claimed, content: bytes, *, is_binary: bool) -> Parcel:
         row = connection.execute("INSERT INTO frames (content) VALUES (%s) RETURNING id", (content,)).fetchone()
-        if row is not None:
-            parcel = Parcel(job.owner, job.client_id, job.prompt_id, stored=row[0], is_binary=is_binary)
-            connection.execute("SELECT pg_notify(%s, %s)", (FRAMES, frames.pack(parcel)))
+        assert row is not None  # noqa: S101  # an INSERT returns its row
+        return Parcel(job.owner, job.client_id, job.prompt_id, stored=row[0], is_binary=is_binary)
+
+
+def _sort(news: _Item | Bill) -> tuple[str, str]:
+    """What may be told together."""
+    if isinstance(news, Bill):
+        return news.prompt_id, "end"
+    return news.job.prompt_id, "start" if news.is_start else "preview" if news.preview else "text"

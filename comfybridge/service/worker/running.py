@@ -1,17 +1,18 @@
 """One job on one ComfyUI: bring its files, submit it or find it there, wait, keep what it made."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import PurePosixPath
 from typing import Any
 
-from comfybridge import filling, jobs
+from comfybridge import jobs
 from comfybridge.client import Client, Refusal
 from comfybridge.deadline import Deadline
 from comfybridge.errors import Cancelled, ComfyError, Failed, FileGone, Lost, Rejected, TimedOut, Unavailable
 from comfybridge.events import Listener
+from comfybridge.filling import Filled
 from comfybridge.graph import InputRef, Prompt, fill
 from comfybridge.jobs import Job
 from comfybridge.media import InputFile, MediaType, media_type, output_type
@@ -21,12 +22,13 @@ from comfybridge.service import ends, store
 from comfybridge.service.claiming import Claimed
 from comfybridge.service.finishing import End, Kept
 from comfybridge.service.store import Store
+from comfybridge.service.worker.limiting import RunTime, too_long
+from comfybridge.service.worker.pruning import Pruning, Uploaded
 from comfybridge.template import Template
 
 logger = logging.getLogger(__name__)
 
 _MOST_RUNS = 2
-_AFTER_LOSS_S = 2.0
 _CANCEL_S = 5.0
 
 
@@ -36,9 +38,17 @@ class Back:
 
     error: ComfyError
     counts: bool
-    after_s: float = 0.0
     is_refused: bool = False
     """This server has something against the graph; another one may not."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Faulted:
+    """A node raised; ``end`` is how the job ends if nobody else is to try."""
+
+    end: End
+    node_id: str
+    is_out_of_memory: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,28 +56,35 @@ class Run:
     job: Claimed
     client: Client
     store: Store
+    pruning: Pruning
+    noted: Callable[[Uploaded], None]
+    """Called with each file that was brought to the server, before others may delete it."""
+    queued_again: Callable[[], None]
+    """Called where the job goes back into the queue of its ComfyUI, to be run once more."""
 
-    def __call__(self, listener: Listener, deadline: Deadline, *, may_be_there: bool) -> End | Back:
+    def __call__(self, listener: Listener, deadline: RunTime, *, may_be_there: bool) -> End | Back | Faulted:
         """Run the job to its end; where it ``may_be_there`` already, it is looked for first.
+
+        ``deadline`` is begun by whoever hears that ComfyUI began.
 
         Raises:
             StoreAway: to be called again when the store is back; what ComfyUI made is still there.
         """
         try:
             return self._run(listener, deadline, may_be_there=may_be_there)
-        except TimedOut as exc:
+        except TimedOut:
             self._cancel()
-            return ends.without_comfyui(self.job.prompt_id, exc)
+            return ends.without_comfyui(self.job.prompt_id, too_long(self.job.template, deadline.seconds))
         except Cancelled as exc:
             return ends.removed(exc)
         except Lost as exc:
-            return Back(error=exc, counts=True, after_s=_AFTER_LOSS_S)
+            return Back(error=exc, counts=True)
         except Unavailable as exc:
-            return Back(error=exc, counts=not exc.refused, after_s=_AFTER_LOSS_S)
+            return Back(error=exc, counts=not exc.refused)
         except ComfyError as exc:
             return ends.without_comfyui(self.job.prompt_id, exc)
 
-    def _run(self, listener: Listener, deadline: Deadline, *, may_be_there: bool) -> End | Back:
+    def _run(self, listener: Listener, deadline: RunTime, *, may_be_there: bool) -> End | Back | Faulted:
         prompt_id = self.job.prompt_id
         is_there = may_be_there and self._is_there(deadline)
         for run in range(1, _MOST_RUNS + 1):
@@ -76,12 +93,13 @@ class Run:
             known = Job(
                 prompt_id=prompt_id,
                 client=self.client,
-                filled=filling.as_is(Template(name="workflow", prompt=self.job.prompt, is_users=True)),
+                filled=self._filled(),
                 # Of what somebody else submitted no frame reaches us: it may have ended before we came.
                 listener=Listener(None) if is_there else listener,
             )
             is_there = False
-            entry = _drained(jobs.entry_of(known, deadline))
+            entry = drained(jobs.entry_of(known, deadline))
+            deadline.end()
             verdict = read_history(entry)
             try:
                 files = list(self._kept(known, entry, deadline))
@@ -90,25 +108,36 @@ class Run:
                 if run == _MOST_RUNS:
                     raise
                 self._forget(deadline)
+                self.queued_again()
                 continue
             if isinstance(verdict, NodeFailed) and jobs.is_out_of_memory(verdict) and run < _MOST_RUNS:
                 logger.info("prompt %s ran out of memory; freed, and once more", prompt_id)
                 self._forget(deadline)
+                self.queued_again()
                 continue
             return self._end(known, entry, verdict, files)
         raise AssertionError  # the loop returns or raises
 
     def _end(
         self, known: Job, entry: Mapping[str, Any], verdict: Succeeded | NodeFailed | Interrupted, files: list[Kept]
-    ) -> End:
+    ) -> End | Faulted:
         error = None if isinstance(verdict, Succeeded) else jobs.error_of(known, verdict)
-        return End(
+        end = End(
             outcome="succeeded" if error is None else error.outcome,
             history=ends.without_prompt(entry),
             reason=None if error is None else (str(error), error.zh),
             files=files,
             gpu_s=ends.gpu_seconds(entry),
         )
+        if not isinstance(verdict, NodeFailed):
+            return end
+        return Faulted(end=end, node_id=verdict.node_id, is_out_of_memory=jobs.is_out_of_memory(verdict))
+
+    def _filled(self) -> Filled:
+        """The graph, unread: only its nodes' titles are asked for, when one fails."""
+        prompt = self.job.prompt
+        template = Template(name="workflow", prompt=prompt, is_users=True)
+        return Filled(prompt=prompt, template=template, seed=None, width=None, height=None, model=None)
 
     def _is_there(self, deadline: Deadline) -> bool:
         # In this order: a prompt moves from the queue into the history, never back.
@@ -145,7 +174,10 @@ class Run:
             media = MediaType(found.mime if found is not None else "application/octet-stream", suffix)
             ref = InputRef(wanted["node_id"], wanted["input"])
             file = InputFile(data, media)
-            named[ref] = self.client.upload_image(file, deadline, subfolder=wanted["subfolder"])
+            with self.pruning.undisturbed:
+                named[ref] = self.client.upload_image(file, deadline, subfolder=wanted["subfolder"])
+                folder, _, name = named[ref].rpartition("/")
+                self.noted(Uploaded(folder, name, store.digest(data)))
         return fill(self.job.prompt, named) if named else self.job.prompt
 
     def _input(self, wanted: Mapping[str, str]) -> bytes:
@@ -184,7 +216,7 @@ class Run:
             logger.warning("prompt %s could not be cancelled: %s", self.job.prompt_id, exc)
 
 
-def _drained(waiting: Any) -> Mapping[str, Any]:
+def drained(waiting: Any) -> Mapping[str, Any]:
     """Run a generator to its end for what it returns."""
     while True:
         try:

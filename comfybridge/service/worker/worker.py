@@ -4,6 +4,7 @@ Whatever a worker knows it can lose: jobs, leases and outcomes are in the databa
 ComfyUI still knows.
 """
 
+import dataclasses
 import json
 import logging
 import os
@@ -13,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -20,17 +22,26 @@ import psycopg
 
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
-from comfybridge.errors import ComfyError, Failed
-from comfybridge.service import claiming, ends, logs, servers
-from comfybridge.service.claiming import LEASE_S, MOST_ATTEMPTS, Claimed
+from comfybridge.errors import ComfyError, Failed, Unavailable
+from comfybridge.health import ASIDE_S
+from comfybridge.service import claiming, ends, expiring, logs, servers
+from comfybridge.service.claiming import LEASE_S, MOST_ADOPTIONS, Claimed
 from comfybridge.service.database import ASKED, QUEUED, single, sync_pool
-from comfybridge.service.finishing import End, finish
+from comfybridge.service.expiring import Expiry
+from comfybridge.service.finishing import End, write_end
 from comfybridge.service.store import StoreAway, open_store
 from comfybridge.service.supervised import DATABASE_FAULTS, Supervised
+from comfybridge.service.worker.clearing import Clearing
 from comfybridge.service.worker.describing import Description
 from comfybridge.service.worker.keeping import Leases, poisoned, sweep
+from comfybridge.service.worker.limiting import RunTime
+from comfybridge.service.worker.obeying import GRACE_S, Stopping
+from comfybridge.service.worker.pruning import AFTER_S, File, Pruning
 from comfybridge.service.worker.relay import Relay
-from comfybridge.service.worker.running import Back, Run
+from comfybridge.service.worker.running import Back, Faulted, Run
+from comfybridge.service.worker.settling import FIRST_PAUSE_S, Settling
+from comfybridge.service.worker.standing import Standing
+from comfybridge.service.worker.warming import Warming
 
 logger = logging.getLogger(__name__)
 
@@ -44,23 +55,32 @@ _RUNNERS = 2
 _FRAMES_KEPT_S = 60.0
 
 _MODE = "UPDATE servers SET heartbeat = now(), worker = %s WHERE url = %s RETURNING mode"
-_OTHERS = """
-SELECT EXISTS (
-    SELECT FROM offers JOIN jobs ON jobs.wants = offers.wants
-    WHERE jobs.prompt_id = %s AND offers.server <> %s AND offers.server <> ALL (jobs.avoid)
-)
-"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """``limit_s`` bounds the time of one job on its server, waiting there included; ``keep_s`` is how long it lasts."""
+    """``limit_s`` bounds the run of a job that has no limit of its own; ``keep_s`` is how long results last.
+
+    ``aside_s``: the first and the longest pause of a server that seems sick. ``grace_s``: how long an interrupt may
+    take. ``pause_s``: the first pause of a job that no other server takes after it was lost here. ``warm``:
+    templates that are run when the server comes up. ``folder``: the
+    ComfyUI's own, where files are deleted ``prune_after_s`` after a job last named them. ``sweep_s``: how often is
+    looked for what has expired; its bytes go ``garbage_s`` after its rows.
+    """
 
     comfyui: str
     database: str
     store: str
     limit_s: float = 3600.0
     keep_s: float = 7 * 86400.0
+    aside_s: tuple[float, float] = ASIDE_S
+    grace_s: float = GRACE_S
+    warm: tuple[str, ...] = ()
+    folder: Path | None = None
+    prune_after_s: float = AFTER_S
+    sweep_s: float = 60.0
+    garbage_s: float = expiring.GRACE_S
+    pause_s: float = FIRST_PAUSE_S
 
 
 class Worker:
@@ -74,6 +94,18 @@ class Worker:
         self._pool = sync_pool(settings.database, most=6, name=self.name)
         self._leases = Leases()
         self._description = Description(self._client, self._url, self.name)
+        self._standing = Standing(self._url, settings.aside_s)
+        self._settling = Settling(self._url, self._standing, self._end, pause_s=settings.pause_s)
+        self._pruning = Pruning(self._url, settings.folder, settings.prune_after_s)
+        expiry = Expiry(store=self._store, keep_s=settings.keep_s, grace_s=settings.garbage_s)
+        self._clearing = Clearing(expiry, self._pruning, every_s=settings.sweep_s)
+        self._warming = Warming(self._client, self._url, settings.warm)
+        self._told_to_stop = Stopping(self._client, settings.grace_s)
+        self._came_second: set[str] = set()
+        """The jobs that were taken to wait behind another one."""
+        self._limits: dict[str, RunTime] = {}
+        self._withdrawn: set[str] = set()
+        """The jobs that were taken out of this server's queue since it runs nothing for now."""
         self._threads = Supervised()
         self._place = threading.Semaphore(1)
         """The one place to wait in the ComfyUI's own queue."""
@@ -92,6 +124,9 @@ class Worker:
         self._threads.start("keep", self._keep)
         self._threads.start("describe", self._describe)
         self._threads.start("publish", self._publish)
+        self._threads.start("clear", self._clear)
+        if self._warming.names:
+            self._threads.start("warm", self._warm)
         for number in range(_RUNNERS):
             self._threads.start(f"run-{number}", self._run_jobs)
         self._threads.stopping.wait()
@@ -120,6 +155,9 @@ class Worker:
                 logger.info("another worker serves %s; standing by", self._url)
                 self._threads.stopping.wait(_STANDBY_S)
             self._description.register(connection)
+            self._standing.load(connection)
+            for prompt_id in claiming.timed_out(connection, self._url):
+                self._told_to_stop.add(prompt_id)
             for job in claiming.adopt(connection, self._url, self.name):
                 logger.info("prompt %s adopted", job.prompt_id)
                 self._leases.take(job)
@@ -130,6 +168,8 @@ class Worker:
             try:
                 while not self._threads.stopping.wait(_POLL_S):
                     connection.execute("SELECT 1")
+                if not self._threads.has_failed:
+                    claiming.hand_over(connection, self._url, self.name)
             finally:
                 self._in_charge.clear()
 
@@ -151,10 +191,16 @@ class Worker:
         while not self._threads.stopping.is_set():
             self._work.clear()
             is_ready = self._in_charge.is_set() and self._takes_jobs and self._description.is_well
-            if is_ready and not self._relay.not_started:
-                job = claiming.claim(connection, self._url, self.name, is_second=len(self._leases) > 0)
+            is_second = len(self._leases) > 0
+            may_take = self._told_to_stop.is_over and self._standing.lets_in(is_busy=is_second)
+            if is_ready and may_take and not self._relay.not_started:
+                job = claiming.claim(connection, self._url, self.name, is_second=is_second)
                 if job is not None:
+                    # Last, since what is in there is kept, and run by whoever gets it from here.
+                    self._standing.taken(connection)
                     self._leases.take(job)
+                    if is_second:
+                        self._came_second.add(job.prompt_id)
                     return job
             self._work.wait(_POLL_S)
         return None
@@ -164,9 +210,17 @@ class Worker:
             self._attempt(job, on_start, may_be_there=may_be_there)
 
     def _attempt(self, job: Claimed, on_start: Callable[[], None], *, may_be_there: bool) -> None:
-        deadline = Deadline(self._settings.limit_s)
-        self._relay.follow(job, on_start)
-        logger.info("prompt %s begins at %s, attempt %d", job.prompt_id, self._url, job.attempts)
+        limit_s = job.limit_s if job.limit_s is not None else self._settings.limit_s
+        deadline = RunTime(limit_s)
+        ran_before = iter((job.ran_s,))
+
+        def start() -> None:
+            deadline.begin(ran_s=next(ran_before, 0.0))
+            on_start()
+
+        self._limits[job.prompt_id] = deadline
+        self._relay.follow(job, start)
+        logger.debug("prompt %s begins at %s, attempt %d", job.prompt_id, self._url, job.attempts)
         try:
             if job.is_running:
                 self._relay.started(job.prompt_id)
@@ -174,30 +228,66 @@ class Worker:
                 may_be_there = True
                 if self._threads.stopping.wait(_AGAIN_S):
                     return
-            self._relay.leave(job.prompt_id)
+            ended = self._seen(job, ended)
             on_start()
             self._settle(job, ended)
         finally:
             self._relay.leave(job.prompt_id)
+            self._limits.pop(job.prompt_id, None)
             self._leases.drop(job)
             # Another one may be claimed now, as first.
             self._work.set()
 
-    def _ended(self, job: Claimed, deadline: Deadline, *, may_be_there: bool) -> End | Back | None:
+    def _ended(self, job: Claimed, deadline: RunTime, *, may_be_there: bool) -> End | Back | Faulted | None:
         """Run the job; ``None`` where the store was away, so that it has to be looked for once more."""
+        if job.adoptions > MOST_ADOPTIONS:
+            self._stop(job)
+            why = poisoned(job.adoptions, "its worker ended without a word", "工作进程意外终止")
+            return ends.without_comfyui(job.prompt_id, Failed(*why))
+        again, noted = partial(self._relay.queued_again, job.prompt_id), partial(self._note, job)
+        run = Run(job, self._client, self._store, self._pruning, noted, again)
         try:
             with self._client.listen(job.prompt_id, deadline) as listener:
-                return Run(job, self._client, self._store)(listener, deadline, may_be_there=may_be_there)
+                return run(listener, deadline, may_be_there=may_be_there)
         except StoreAway as exc:
             logger.warning("prompt %s: the store is away: %s", job.prompt_id, exc)
             return None
 
-    def _settle(self, job: Claimed, ended: End | Back) -> None:
+    def _note(self, job: Claimed, *files: File) -> None:
+        """Write down, for later, which files lie in the server's own folders; what is missed only stays there."""
+        if not self._pruning.is_on:
+            return
+        try:
+            with self._pool.connection() as connection:
+                self._pruning.note(connection, job.prompt_id, files)
+        except DATABASE_FAULTS as exc:
+            logger.warning("prompt %s: its files on %s stay there: %s", job.prompt_id, self._url, exc)
+
+    def _seen(self, job: Claimed, ended: End | Back | Faulted) -> End | Back | Faulted:
+        """What an end tells of the server; and one that we brought about ourselves is none."""
+        is_withdrawn = job.prompt_id in self._withdrawn
+        self._withdrawn.discard(job.prompt_id)
+        if isinstance(ended, Back) and isinstance(ended.error, Unavailable):
+            self._description.is_well = False
+        if isinstance(ended, Back) and job.prompt_id in self._came_second & set(self._relay.not_started):
+            # It waited: whatever the server died of, it was not this one.
+            ended = dataclasses.replace(ended, counts=False)
+        self._came_second.discard(job.prompt_id)
+        if isinstance(ended, End) and ended.outcome == "timed_out":
+            if is_withdrawn:
+                return Back(error=Unavailable(*self._told_to_stop.words, server=self._url), counts=False)
+            self._told_to_stop.add(job.prompt_id)
+        return ended
+
+    def _settle(self, job: Claimed, ended: End | Back | Faulted) -> None:
         """Write the end, or give the job back, as soon as the database is there; our lease may be over by then."""
         while True:
             try:
                 with self._pool.connection() as connection:
-                    is_ours = self._write(connection, job, ended)
+                    if not isinstance(ended, Back):
+                        files = ended.files if isinstance(ended, End) else ended.end.files
+                        self._pruning.note(connection, job.prompt_id, files)
+                    is_ours = self._settling.write(connection, job, ended)
                 break
             except DATABASE_FAULTS as exc:
                 logger.warning("prompt %s: its end cannot be written yet: %s", job.prompt_id, exc)
@@ -208,22 +298,12 @@ class Worker:
         elif isinstance(ended, End):
             logger.info("prompt %s %s after %.2f s", job.prompt_id, ended.outcome, ended.gpu_s)
 
-    def _write(self, connection: psycopg.Connection[Any], job: Claimed, ended: End | Back) -> bool:
-        if isinstance(ended, End):
-            return finish(connection, job.prompt_id, job.fence, ended, keep_s=self._settings.keep_s)
-        error = ended.error
-        logger.warning("prompt %s goes back to the queue: %s", job.prompt_id, error)
-        if ended.is_refused:
-            others = connection.execute(_OTHERS, (job.prompt_id, self._url)).fetchone()
-            if others is not None and others[0]:
-                return claiming.release(connection, job.prompt_id, job.fence, counts=False, avoid=[self._url])
-        elif job.attempts < MOST_ATTEMPTS or not ended.counts:
-            after_s = ended.after_s * 2 ** (job.attempts - 1)
-            return claiming.release(connection, job.prompt_id, job.fence, counts=ended.counts, after_s=after_s)
-        else:
-            error = Failed(*poisoned(job.attempts, str(error).rstrip("."), error.zh.rstrip("。")))
-        end = ends.without_comfyui(job.prompt_id, error)
-        return finish(connection, job.prompt_id, job.fence, end, keep_s=self._settings.keep_s)
+    def _end(self, connection: psycopg.Connection[Any], job: Claimed, end: End) -> bool:
+        bill = write_end(connection, job.prompt_id, job.fence, end, keep_s=self._settings.keep_s)
+        self._relay.leave(job.prompt_id)
+        if bill is not None:
+            self._relay.ended(bill)
+        return bill is not None
 
     # What serves them
 
@@ -301,15 +381,34 @@ class Worker:
             while not self._threads.stopping.is_set():
                 if self._in_charge.wait(_POLL_S) and time.monotonic() - looked >= self._look_every_s:
                     was_well, looked = self._description.is_well, time.monotonic()
-                    self._description.look(connection)
+                    self._standing.judge(connection)
+                    self._description.look(connection, self._illness)
                     if self._description.is_well and not was_well:
                         self._work.set()
                     self._find_started()
+                if not self._told_to_stop.is_over:
+                    self._see_to_stopping()
                 self._threads.stopping.wait(_AGAIN_S)
 
     @property
     def _look_every_s(self) -> float:
-        return _LOOK_EVERY_S if self._description.is_well else _POLL_S
+        is_as_ever = self._description.is_well and self._told_to_stop.is_over
+        return _LOOK_EVERY_S if is_as_ever else _POLL_S
+
+    @property
+    def _illness(self) -> tuple[str, str] | None:
+        return self._told_to_stop.illness or (self._standing.reason if self._standing.is_aside else None)
+
+    def _see_to_stopping(self) -> None:
+        """Wait for what was told to stop; where that takes too long, what waits behind it is for others."""
+        if self._told_to_stop.look():
+            self._work.set()
+        elif self._told_to_stop.is_overdue:
+            for job in self._leases.held:
+                limit = self._limits.get(job.prompt_id)
+                if limit is not None and job.prompt_id in self._relay.not_started:
+                    self._withdrawn.add(job.prompt_id)
+                    limit.pass_now()
 
     def _find_started(self) -> None:
         """Where no WebSocket tells, somebody has to look which prompt runs."""
@@ -325,6 +424,23 @@ class Worker:
         with single(self._settings.database, self.name) as connection:
             while not self._threads.stopping.is_set():
                 self._relay.publish(connection)
+
+    def _warm(self) -> None:
+        with single(self._settings.database, self.name) as connection:
+            while not self._threads.stopping.wait(_AGAIN_S):
+                if (
+                    self._in_charge.is_set()
+                    and self._takes_jobs
+                    and self._description.is_well
+                    and not len(self._leases)
+                ):
+                    self._warming.see_to(connection, self._description)
+
+    def _clear(self) -> None:
+        with single(self._settings.database, self.name) as connection:
+            while not self._threads.stopping.is_set():
+                self._clearing.clear(connection, own_folders=self._in_charge.is_set())
+                self._threads.stopping.wait(self._settings.sweep_s)
 
 
 def _nothing() -> None:
