@@ -30,6 +30,10 @@ def add(command: argparse.ArgumentParser) -> None:
     renewing = _verb(
         verbs, "renew-links", say("sign links with a new secret from now on", "此后用新的密钥签名链接"), _renew
     )
+    signed = _verb(verbs, "webhook", say("show the secret of a key's webhook", "显示密钥的 webhook 签名密钥"), _webhook)
+    signed.add_argument("name")
+    another = say("make another one, which counts from now on", "更换签名密钥，立即生效")
+    signed.add_argument("--renew", action="store_true", help=another)
     at_once = say("and let those of the old one open nothing any more", "并使旧链接立即失效")
     renewing.add_argument("--at-once", action="store_true", help=at_once)
 
@@ -135,6 +139,23 @@ def _revoke(options: argparse.Namespace) -> int:
         options,
         lambda connection: exits.SUCCEEDED if keys.revoke(connection, options.name) else _no_such(options.name),
     )
+
+
+def _webhook(options: argparse.Namespace) -> int:
+    from comfybridge.service import endpoints  # noqa: PLC0415
+
+    def show(connection: Any) -> int:
+        found = (endpoints.renew if options.renew else endpoints.of_key)(connection, options.name)
+        if found is None:
+            return _no_such(options.name)
+        if not found.url:
+            sys.stderr.write(say("This key has no webhook yet.\n", "该密钥尚未设置 webhook。\n"))
+        elif found.is_gone:
+            sys.stderr.write(say("Its webhook answered 410: it is closed.\n", "该 webhook 返回 410，已停用。\n"))
+        print(found.secret)
+        return exits.SUCCEEDED
+
+    return _on_database(options, show)
 
 
 def _renew(options: argparse.Namespace) -> int:

@@ -30,8 +30,8 @@ _CONNECT_S = 10
 _PLANNING = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off"
 _POOLED = {"autocommit": True, "options": _PLANNING}
 
-Away = psycopg.OperationalError
-"""The database does not answer, or cannot be reached."""
+Away = (psycopg.OperationalError, psycopg.ProgrammingError)
+"""The database does not answer, or what should be its address is none."""
 
 
 def sync_pool(url: str, *, most: int, name: str) -> ConnectionPool:

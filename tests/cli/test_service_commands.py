@@ -26,6 +26,9 @@ def test_keys_need_a_database(capsys: pytest.CaptureFixture[str], monkeypatch: p
             main(["keys", "list", *where])
         assert ended.value.code == 2
         assert sentence in capsys.readouterr().err
+    for url in ("postgresql://127.0.0.1:1/none", "nonsense"):
+        assert main(["keys", "list", "--database", url]) == 8
+        assert "the database cannot be reached" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("text", "wanted"), [("7d", 604800), ("12h", 43200), ("30m", 1800), ("90s", 90), ("5", 5)])

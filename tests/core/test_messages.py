@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from comfybridge.messages import (
+    LINK,
     Ended,
     Frame,
     Interrupted,
@@ -22,6 +23,7 @@ from comfybridge.messages import (
 )
 from tests.core.recorded import FRAMES, HISTORIES
 
+GOOD = "https://x.example/view?filename=a%20b.png&signature=x-_"
 HAPPY = "9669f47f-a1e1-404b-a522-a06fb662ac0e"
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
@@ -180,6 +182,27 @@ class TestHistory:
         entry = read_history(HISTORIES["success"])
 
         assert entry == Succeeded((Output("9", "lab_00001_.png", "", "output"),))
+
+    @pytest.mark.parametrize(
+        ("link", "wanted"),
+        [
+            (GOOD, GOOD),
+            ("javascript:alert(1)", ""),
+            ("https://x.example/a)[b](https://evil.example", ""),
+            ("https://x.example/a b", ""),
+            ("https://x.example/\n", ""),
+            ("https://x.example/" + "a" * 3000, ""),
+            (None, ""),
+            (["https://x.example"], ""),
+        ],
+    )
+    def test_link_of_a_gateway_is_one_that_markdown_can_hold(self, link: Any, wanted: str) -> None:
+        file = {"filename": "a b.png", "subfolder": "", "type": "output", LINK: link}
+
+        entry = read_history({"outputs": {"9": {"images": [file]}}})
+
+        assert isinstance(entry, Succeeded)
+        assert [output.link for output in entry.outputs] == [wanted]
 
     def test_cached_run_names_the_old_file_and_the_nodes_that_did_not_run(self) -> None:
         entry = read_history(HISTORIES["cached"])

@@ -77,8 +77,11 @@ def test_key_is_needed_as_soon_as_there_is_one(postgres: str, tmp_path: Path) ->
         for headers in strange:
             assert requests.get(queue, headers=headers, timeout=60).status_code == 401
 
-        _, key = keys.add(connection, "first", {})
+        first, key = keys.add(connection, "first", {})
 
+        # It counts at once, even before the others are shut out.
+        assert Server(address, key).upload("mine.png", png()).status_code == 200
+        assert connection.execute("SELECT owner FROM files").fetchall() == [(first.owner,)]
         eventually(lambda: requests.get(queue, timeout=60).status_code == 401)
         assert requests.get(queue, headers={"Authorization": f"Bearer {key}"}, timeout=60).status_code == 200
         keys.revoke(connection, "first")

@@ -37,7 +37,7 @@ def posted(server: Server) -> tuple[int, str]:
 
 def test_rate_counts_over_all_gateways(held: tuple[psycopg.Connection, list[str]]) -> None:
     connection, gateways = held
-    _, key = keys.add(connection, "hasty", {"rate": 3})
+    hasty, key = keys.add(connection, "hasty", {"rate": 3, "priority": "low"})
     servers = [Server(url, key) for url in gateways]
 
     answers = [posted(servers[number % 2]) for number in range(5)]
@@ -45,6 +45,8 @@ def test_rate_counts_over_all_gateways(held: tuple[psycopg.Connection, list[str]
     assert answers == [(200, "")] * 3 + [(429, "rate_limited")] * 2
     connection.execute("UPDATE rates SET at = at - interval '20 s'")
     assert [posted(servers[0])[0], posted(servers[1])[0]] == [200, 429]
+    priorities = connection.execute("SELECT DISTINCT priority FROM jobs WHERE owner = %s", (hasty.owner,)).fetchall()
+    assert priorities == [(2,)]
     for server in servers:
         server.close()
 

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -87,6 +88,13 @@ def test_markdown_opens_without_the_key(
             assert public == "https://pictures.example.com/comfy"
             assert requests.get(f"{url}/view?{query}", timeout=60).content.startswith(b"\x89PNG")
             assert requests.get(f"{url}/view?{query.replace('filename=', 'filename=x')}", timeout=60).status_code == 403
+        rebased = daemon.call_tool(
+            "comfyui", "get_result", prompt_id, credentials={**credentials, "image_base_url": "https://other.example"}
+        )
+
+        (link, *_) = LINK.findall(rebased.text)
+        assert link.startswith("https://other.example/view?")
+        assert requests.get(f"{url}/view?{urlsplit(link).query}", timeout=60).content.startswith(b"\x89PNG")
         (_, query), *_ = [link.split("/view?") for link in LINK.findall(again.text)]
         assert requests.get(f"{url}/view?{query}", timeout=60).headers["Content-Type"] == "image/webp"
 

@@ -182,6 +182,19 @@ def test_keys_of_the_rules_and_keys_that_may_not_look(postgres: str, tmp_path: P
         exact = found.server.get("/userdata/workflows%2Fposter@2.json", headers=headers["ben"])
         assert exact.status_code == 404
 
+        _, text = keys.add(found.connection, "carl", {"templates": ["poster"]})
+        carl = {"Authorization": f"Bearer {text}"}
+        eventually(lambda: found.server.get(path, headers=carl).status_code == 200)
+        listed = found.server.get("/userdata", params={"dir": "workflows"}, headers=carl).json()
+        assert listed == ["poster.json"]
+        assert found.server.get("/userdata/workflows%2Fsdxl.json", headers=carl).status_code == 404
+        served = versioned.unmarked(found.server.get(path, headers=carl).json())
+        sent = [
+            found.server.post("/prompt", json={"prompt": prompt}, headers=carl).status_code
+            for prompt in (served, graphs.long(2))
+        ]
+        assert sent == [200, 400]
+
 
 def test_changes_are_taken_over_whole_and_mistakes_are_not(postgres: str, tmp_path: Path, folder: Path) -> None:
     write(folder, "poster: {stable: 1}", poster_1=first())

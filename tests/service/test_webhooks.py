@@ -15,6 +15,7 @@ import requests
 from psycopg.rows import dict_row
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from comfybridge.cli import main
 from comfybridge.service import claiming, webhooks
 from comfybridge.service.finishing import End, finish
 from comfybridge.service.gateway.state import Options
@@ -162,13 +163,12 @@ def test_job_taken_out_of_the_queue_is_told_of(
     connection: Connection, receiver: Receiver, url: str, tmp_path: Path
 ) -> None:
     secret = add_key(connection, "me", f"{receiver.url}/hook")
-    with Simulator() as comfyui, worker(url, tmp_path, comfyui.url), gateway(url, tmp_path) as address:
+    with gateway(url, tmp_path) as address:
         server = Server(address)
         server._session.headers["Authorization"] = f"Bearer {TOKEN}"
-        eventually(lambda: server.get("/ready").status_code == 200)
-        connection.execute("UPDATE servers SET mode = 'paused'")
-        eventually(lambda: server.get("/ready").status_code == 503)
-        comfyui.hold()
+        with Simulator() as comfyui, worker(url, tmp_path, comfyui.url):
+            eventually(lambda: server.get("/ready").status_code == 200)
+        # Now nobody takes it.
         prompt_id = server.submit(graphs.solid())
 
         server.post("/queue", json={"delete": [prompt_id]})
@@ -177,7 +177,6 @@ def test_job_taken_out_of_the_queue_is_told_of(
         assert message["type"] == "job.cancelled"
         assert message["data"]["reason"]["en"] == "Removed from the queue."
         assert message["data"]["outputs"] == []
-        comfyui.release()
         server.close()
 
 
@@ -332,6 +331,23 @@ def test_each_sees_its_own(connection: Connection, url: str, tmp_path: Path) -> 
         "/metrics": [401, 403, 200],
         "/comfybridge/deliveries": [401, 200, 200],
     }
+
+
+def test_secret_is_shown_and_renewed(connection: Connection, url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    def shown(*options: str) -> tuple[str, str]:
+        assert main(["keys", "webhook", "key of me", *options, "--database", url]) == 0
+        out, err = capsys.readouterr()
+        return out.strip(), err
+
+    secret = add_key(connection, "me", "http://127.0.0.1:9/")
+    assert shown() == (secret, "")
+    connection.execute("UPDATE keys SET webhook_gone = webhook")
+    renewed, told = shown("--renew")
+    assert told == "Its webhook answered 410: it is closed.\n"
+    assert renewed != secret
+    assert len(webhooks.key_of(renewed)) == len(webhooks.key_of(secret)) == 32
+    assert shown()[0] == renewed
+    assert main(["keys", "webhook", "nobody", "--database", url]) == 1
 
 
 def test_revoked_key_hears_nothing(connection: Connection) -> None:

@@ -28,11 +28,11 @@ class Keyring:
         """Whether keys were ever made: from then on nobody does without, also when all of them are revoked."""
 
     async def find(self, key: str) -> Caller | None:
-        """Whose key this is, as of at most a second ago."""
+        """Whose key this is, as of at most a second ago; that of one that nobody knew then, as of now."""
         now = time.monotonic()
         await self.refresh(now - _FRESH_S)
         found = self._by_hash.get(hashed(key))
-        if found is None and key and self.is_used:
+        if found is None and key:
             await self.refresh(now)
             found = self._by_hash.get(hashed(key))
         return found
@@ -44,7 +44,8 @@ class Keyring:
         async with self._reading:
             if self._read >= not_before:
                 return
-            await asyncio.sleep(max(0.0, self._read + _PAUSE_S - time.monotonic()))
+            if self.is_used:
+                await asyncio.sleep(max(0.0, self._read + _PAUSE_S - time.monotonic()))
             begun = time.monotonic()
             async with self._pool.connection() as connection:
                 rows = await (await connection.execute(_VALID)).fetchall()

@@ -22,11 +22,18 @@ def user_of(request: web.Request) -> str:
     return request.query.get(versioned.USER, "") or request.headers.get("Comfy-User", "")
 
 
-def _found(request: web.Request) -> Iterator[Version]:
-    offering, who = request.app[STATE].offering, caller(request)
-    for name in sorted(offering.held.versions):
-        version = offering.version(name, who, user_of(request))
-        if version is not None and (who.templates is None or name in who.templates):
+def version_of(request: web.Request, name: str) -> Version | None:
+    """What this caller gets under a name; ``None`` for a template that there is not, or that his key may not use."""
+    who = caller(request)
+    if who.templates is not None and name not in who.templates:
+        return None
+    return request.app[STATE].offering.version(name, who, user_of(request))
+
+
+def versions_of(request: web.Request) -> Iterator[Version]:
+    """All that this caller gets, by name."""
+    for name in sorted(request.app[STATE].offering.held.versions):
+        if (version := version_of(request, name)) is not None:
             yield version
 
 
@@ -39,8 +46,8 @@ async def get_list(request: web.Request) -> web.Response:
     if folder != _FOLDER:
         return web.Response(status=404, text="Directory not found")
     if _is_set(request, "full_info"):
-        return web.json_response([_info(version) for version in _found(request)])
-    names = [f"{version.name}.json" for version in _found(request)]
+        return web.json_response([_info(version) for version in versions_of(request)])
+    names = [f"{version.name}.json" for version in versions_of(request)]
     if _is_set(request, "split"):
         return web.json_response([[name, *name.split("/")] for name in names])
     return web.json_response(names)
@@ -61,7 +68,7 @@ async def get_tree(request: web.Request) -> web.Response:
             "size": len(version.content),
             "modified": version.modified,
         }
-        for version in _found(request)
+        for version in versions_of(request)
     ]
     if wanted == _FOLDER:
         return web.json_response(files)
@@ -71,13 +78,12 @@ async def get_tree(request: web.Request) -> web.Response:
 async def get_file(request: web.Request) -> web.Response:
     """A template by its name; for admins a version, too, to try it before its rollout."""
     folder, _, file = unquote(request.match_info["file"]).partition("/")
-    name, who = file.removesuffix(".json"), caller(request)
+    name = file.removesuffix(".json")
     if folder != _FOLDER or not file.endswith(".json"):
         return web.Response(status=404)
-    offering = request.app[STATE].offering
-    version = offering.version(name, who, user_of(request))
-    if version is None and who.is_admin:
-        version = offering.exactly(name)
+    version = version_of(request, name)
+    if version is None and caller(request).is_admin:
+        version = request.app[STATE].offering.exactly(name)
     if version is None:
         return web.Response(status=404)
     # Tomorrow it may be another one.
