@@ -45,13 +45,13 @@ def _versions(options: argparse.Namespace) -> int:
     if options.check is not None:
         return _check(options.check)
     # Here, since only this command needs what the figures stand on.
-    from comfybridge.service import database, figures, migrating  # noqa: PLC0415
+    from comfybridge.service import database, migrating, standings  # noqa: PLC0415
 
     url = database_of(options)
     try:
         migrating.migrate(url)
         with database.durable(url) as connection:
-            known = figures.standings(connection, hours=options.hours)
+            known = standings.standings(connection, hours=options.hours)
     except database.Away as exc:
         sys.stderr.write(
             say(

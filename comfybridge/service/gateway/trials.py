@@ -13,9 +13,9 @@ from psycopg import AsyncConnection
 from psycopg.rows import class_row
 
 from comfybridge.service.database import as_json
-from comfybridge.service.figures import EVER, Asked, figures_of, statement
 from comfybridge.service.judging import Figures, failing, slow
 from comfybridge.service.rollout import WINDOW, Rollout, Sentence, Threshold
+from comfybridge.service.standings import EVER, Asked, figures_of, statement
 from comfybridge.service.templates import Files
 
 logger = logging.getLogger(__name__)

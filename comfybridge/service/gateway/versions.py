@@ -6,7 +6,6 @@ from typing import Any
 from aiohttp import web
 from psycopg import AsyncConnection
 
-from comfybridge.service.figures import Asked
 from comfybridge.service.gateway import trials
 from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.callers import caller
@@ -16,6 +15,7 @@ from comfybridge.service.gateway.trials import Rollback
 from comfybridge.service.gateway.userdata import versions_of
 from comfybridge.service.judging import Figures
 from comfybridge.service.rollout import WINDOW, Sentence
+from comfybridge.service.standings import Asked
 from comfybridge.service.templates import Templates
 
 _DAY = timedelta(days=1)
