@@ -7,6 +7,7 @@ import argparse
 import io
 import itertools
 import random
+import re
 import sys
 import tempfile
 import threading
@@ -30,6 +31,7 @@ _TRY_S = 10.0
 _AGAIN_S = 0.05
 _END_S = 180.0
 _CLIENTS = 8
+_BROKEN = re.compile(r"(ERROR|CRITICAL) .*\bbroke\b")
 _OPEN = 40
 """So many jobs are kept open at a time while there are kills to come."""
 
@@ -232,11 +234,22 @@ def _compare(fleet: Fleet, accepted: dict[str, int], killed: list[Kill], folder:
         succeeded = [prompt_id for prompt_id, row in rows.items() if row[1] == "succeeded"]
         for problem in pool.map(lambda prompt_id: _picture(fleet, prompt_id, accepted.get(prompt_id, 0)), succeeded):
             wrong += [problem] if problem else []
+    # Whatever is killed may leave others waiting, but no loop of theirs may break.
+    for path in sorted(folder.glob("*.log")):
+        broken = [line for line in path.read_text(errors="replace").splitlines() if _BROKEN.search(line)]
+        wrong += [f"{path.stem}: {line}" for line in broken]
     _explain(folder, killed, report)
 
 
 def _picture(fleet: Fleet, prompt_id: str, color: int) -> str:
     """What is wrong with a job's picture, as two gateways tell and give it."""
+    try:
+        return _compared(fleet, prompt_id, color)
+    except requests.RequestException as exc:
+        return f"{prompt_id} cannot be had: {exc}"
+
+
+def _compared(fleet: Fleet, prompt_id: str, color: int) -> str:
     readings, contents = [], []
     for url in (fleet.gateways[0], fleet.gateways[-1]):
         entry = requests.get(f"{url}/history/{prompt_id}", timeout=_TRY_S).json().get(prompt_id)
