@@ -29,6 +29,7 @@ from tests.service.processes import Fleet
 
 _TRY_S = 10.0
 _AGAIN_S = 0.05
+_UNWRITTEN_S = 1.5
 _END_S = 180.0
 _CLIENTS = 8
 _BROKEN = re.compile(r"(ERROR|CRITICAL) .*\bbroke\b")
@@ -279,7 +280,9 @@ def _explain(folder: Path, killed: list[Kill], report: Report) -> None:
             between = [kill.part for kill in killed if before - _TRY_S < kill.at < after]
             # Whoever comes after a worker finds the prompt in its ComfyUI, unless the lease was over by then.
             others = (server.replace("comfyui", "worker"), "postgres", "s3") if after - before > LEASE_S else ()
-            reasons = [part for part in (server, *others) if part in between]
+            # Nobody waits for the disk to claim: what the last moments claimed is queued again after a crash.
+            is_forgotten = any(kill.part == "postgres" and abs(kill.at - before) < _UNWRITTEN_S for kill in killed)
+            reasons = [part for part in (server, *others, *(["postgres"] if is_forgotten else [])) if part in between]
             if reasons:
                 report.repeated[reasons[0].partition("-")[0]] += 1
             else:
