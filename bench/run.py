@@ -63,8 +63,8 @@ class Run:
                 yield self._crowd(case, server.url, size, rounds)
         yield batches.measure()
         yield service.measure()
-        yield turns.measure()
         yield backlog.measure()
+        yield turns.measure()
 
     def on(self, base_url: str) -> Iterator[Section]:
         """Measure on a server of somebody's: fewer pictures, the smallest, and nothing is queued in others' names.

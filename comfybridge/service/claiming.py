@@ -83,7 +83,7 @@ chosen AS (
 ),
 taken AS (
     UPDATE jobs SET
-        state = 'claimed', server = %(server)s, worker = %(worker)s, fence = nextval('fences'), claimed = now(),
+        state = 'claimed', server = %(server)s, worker = %(worker)s, fence = next_fence(jobs.fence), claimed = now(),
         started = NULL, lease_until = now() + make_interval(secs => %(lease_s)s), attempts = attempts + 1,
         estimate_s = coalesce((SELECT seconds FROM durations WHERE durations.wants = jobs.wants), %(guess_s)s)
     FROM chosen WHERE jobs.prompt_id = chosen.prompt_id
@@ -99,7 +99,7 @@ SELECT {columns} FROM taken
 
 _ADOPT = """
 UPDATE jobs SET
-    worker = %(worker)s, fence = nextval('fences'), lease_until = now() + make_interval(secs => %(lease_s)s),
+    worker = %(worker)s, fence = next_fence(jobs.fence), lease_until = now() + make_interval(secs => %(lease_s)s),
     adoptions = adoptions + CASE WHEN worker = '' THEN 0 ELSE 1 END
 WHERE server = %(server)s AND state IN ('claimed', 'running') AND worker <> %(worker)s
 RETURNING {columns}
@@ -117,7 +117,7 @@ RETURNING jobs.prompt_id, jobs.cancel_asked IS NOT NULL
 _RELEASE = """
 WITH freed AS (
     UPDATE jobs SET
-        state = 'queued', worker = NULL, server = NULL, fence = nextval('fences'), lease_until = NULL, started = NULL,
+        state = 'queued', worker = NULL, server = NULL, fence = next_fence(jobs.fence), lease_until = NULL, started = NULL,
         attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END, progress = NULL,
         not_before = now() + make_interval(secs => %(after_s)s), returns = returns + 1,
         moves = moves + CASE WHEN %(moves)s THEN 1 ELSE 0 END,

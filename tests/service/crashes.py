@@ -7,6 +7,7 @@ import argparse
 import io
 import itertools
 import random
+import re
 import sys
 import tempfile
 import threading
@@ -28,8 +29,10 @@ from tests.service.processes import Fleet
 
 _TRY_S = 10.0
 _AGAIN_S = 0.05
+_UNWRITTEN_S = 1.5
 _END_S = 180.0
 _CLIENTS = 8
+_BROKEN = re.compile(r"(ERROR|CRITICAL) .*\bbroke\b")
 _OPEN = 40
 """So many jobs are kept open at a time while there are kills to come."""
 
@@ -232,11 +235,22 @@ def _compare(fleet: Fleet, accepted: dict[str, int], killed: list[Kill], folder:
         succeeded = [prompt_id for prompt_id, row in rows.items() if row[1] == "succeeded"]
         for problem in pool.map(lambda prompt_id: _picture(fleet, prompt_id, accepted.get(prompt_id, 0)), succeeded):
             wrong += [problem] if problem else []
+    # Whatever is killed may leave others waiting, but no loop of theirs may break.
+    for path in sorted(folder.glob("*.log")):
+        broken = [line for line in path.read_text(errors="replace").splitlines() if _BROKEN.search(line)]
+        wrong += [f"{path.stem}: {line}" for line in broken]
     _explain(folder, killed, report)
 
 
 def _picture(fleet: Fleet, prompt_id: str, color: int) -> str:
     """What is wrong with a job's picture, as two gateways tell and give it."""
+    try:
+        return _compared(fleet, prompt_id, color)
+    except requests.RequestException as exc:
+        return f"{prompt_id} cannot be had: {exc}"
+
+
+def _compared(fleet: Fleet, prompt_id: str, color: int) -> str:
     readings, contents = [], []
     for url in (fleet.gateways[0], fleet.gateways[-1]):
         entry = requests.get(f"{url}/history/{prompt_id}", timeout=_TRY_S).json().get(prompt_id)
@@ -266,7 +280,9 @@ def _explain(folder: Path, killed: list[Kill], report: Report) -> None:
             between = [kill.part for kill in killed if before - _TRY_S < kill.at < after]
             # Whoever comes after a worker finds the prompt in its ComfyUI, unless the lease was over by then.
             others = (server.replace("comfyui", "worker"), "postgres", "s3") if after - before > LEASE_S else ()
-            reasons = [part for part in (server, *others) if part in between]
+            # Nobody waits for the disk to claim: what the last moments claimed is queued again after a crash.
+            is_forgotten = any(kill.part == "postgres" and abs(kill.at - before) < _UNWRITTEN_S for kill in killed)
+            reasons = [part for part in (server, *others, *(["postgres"] if is_forgotten else [])) if part in between]
             if reasons:
                 report.repeated[reasons[0].partition("-")[0]] += 1
             else:

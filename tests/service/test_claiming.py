@@ -194,6 +194,22 @@ def test_stale_owner_writes_nothing(connection: psycopg.Connection) -> None:
     assert connection.execute("SELECT outcome, attempts FROM jobs").fetchall() == [("succeeded", 2)]
 
 
+def test_owner_whose_claim_was_lost_in_a_crash_is_stale(connection: psycopg.Connection) -> None:
+    queue(connection, "job")
+    before = connection.execute("SELECT last_value FROM fences").fetchone()
+    stale = claim(connection, ONE)
+    assert stale is not None
+    assert before is not None
+    # Nobody waits for the disk to claim, so that PostgreSQL may come back without it, and count anew.
+    connection.execute("UPDATE jobs SET state = 'queued', lease_until = NULL, server = NULL, worker = NULL, fence = 0")
+    connection.execute("SELECT setval('fences', %s, false)", before)
+    fresh = claim(connection, OTHER)
+    assert fresh is not None
+
+    assert not finish(connection, "job", stale.fence, End(outcome="failed"), keep_s=60)
+    assert finish(connection, "job", fresh.fence, End(outcome="succeeded"), keep_s=60)
+
+
 def test_names_of_files_never_collide(connection: psycopg.Connection) -> None:
     names = []
     for prompt_id in ("11111111-aaaa", "22222222-bbbb"):

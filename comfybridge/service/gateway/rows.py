@@ -27,7 +27,7 @@ _MOST = 10_000
 # Whatever waits can be taken out at once; what a worker holds already, it finds out.
 _DELETE = """
 WITH gone AS (
-    UPDATE jobs SET state = 'ended', outcome = 'cancelled', is_hidden = true, fence = nextval('fences'),
+    UPDATE jobs SET state = 'ended', outcome = 'cancelled', is_hidden = true, fence = next_fence(jobs.fence),
         lease_until = NULL, secrets = NULL, ended = clock_timestamp(),
         expires = now() + make_interval(secs => %(keep_s)s),
         reason = %(reason)s
