@@ -24,7 +24,7 @@ from comfybridge.template import Template
 
 _REPOSITORY = Path(__file__).resolve().parents[1]
 _SERVERS, _AT_ONCE = 4, 16
-_WARM, _JOBS, _PACED = 150, 800, 400
+_WARM, _JOBS, _PACED = 150, 600, 300
 _ROUNDS = 2
 _FEW, _MANY, _WORK_S, _EACH = 1, 8, 1.0, 16
 _JOB_S = 60.0

@@ -191,7 +191,8 @@ def test_stale_owner_writes_nothing(connection: psycopg.Connection) -> None:
     assert not finish(connection, "job", stale.fence, End(outcome="failed"), keep_s=60)
     assert finish(connection, "job", fresh.fence, End(outcome="succeeded"), keep_s=60)
     assert not finish(connection, "job", fresh.fence, End(outcome="failed"), keep_s=60)
-    assert connection.execute("SELECT outcome, attempts FROM jobs").fetchall() == [("succeeded", 2)]
+    tell(connection, [], begun=[fresh])
+    assert connection.execute("SELECT outcome, attempts, state FROM jobs").fetchall() == [("succeeded", 2, "ended")]
 
 
 def test_owner_whose_claim_was_lost_in_a_crash_is_stale(connection: psycopg.Connection) -> None:
@@ -212,27 +213,37 @@ def test_owner_whose_claim_was_lost_in_a_crash_is_stale(connection: psycopg.Conn
 
 def test_names_of_files_never_collide(connection: psycopg.Connection) -> None:
     names = []
-    for prompt_id in ("11111111-aaaa", "22222222-bbbb"):
+    # The second job has a file of the same name, and one whose name is free.
+    for prompt_id, filenames in (("11111111-aaaa", ["a.png"]), ("22222222-bbbb", ["a.png", "b.png"])):
         queue(connection, prompt_id)
         job = claim(connection)
         assert job is not None
-        file = Kept(
-            node_id="9",
-            type="output",
-            subfolder="",
-            filename="ComfyUI_00001_.png",
-            key=prompt_id,
-            digest=prompt_id,
-            mime="image/png",
-            size=1,
-        )
-        image = {"filename": file.filename, "subfolder": "", "type": "output"}
-        end = End(outcome="succeeded", history={"outputs": {"9": {"images": [image]}}}, files=[file])
-        finish(connection, prompt_id, job.fence, end, keep_s=60)
-        row = connection.execute("SELECT history FROM jobs WHERE prompt_id = %s", (prompt_id,)).fetchone()
+        kept = [
+            Kept(
+                node_id="9",
+                type="output",
+                subfolder="",
+                filename=filename,
+                key=f"{prompt_id}/{filename}",
+                digest=f"{prompt_id}/{filename}",
+                mime="image/png",
+                size=1,
+            )
+            for filename in filenames
+        ]
+        images = [{"filename": file.filename, "subfolder": "", "type": "output"} for file in kept]
+        # Two nodes may name one file.
+        end = End(outcome="succeeded", history={"outputs": {"9": {"images": images}}}, files=[*kept, kept[0]])
+        assert finish(connection, prompt_id, job.fence, end, keep_s=60)
+        row = connection.execute("SELECT history, state FROM jobs WHERE prompt_id = %s", (prompt_id,)).fetchone()
         assert row is not None
-        names.append(row[0]["outputs"]["9"]["images"][0]["filename"])
+        assert row[1] == "ended"
+        names.append([image["filename"] for image in row[0]["outputs"]["9"]["images"]])
 
-    assert names == ["ComfyUI_00001_.png", "ComfyUI_00001_22222222_.png"]
-    kept = connection.execute("SELECT filename, key FROM files ORDER BY created").fetchall()
-    assert kept == [(names[0], "11111111-aaaa"), (names[1], "22222222-bbbb")]
+    assert names == [["a.png"], ["a22222222_.png", "b.png"]]
+    rows = connection.execute("SELECT filename, key FROM files ORDER BY filename").fetchall()
+    assert rows == [
+        ("a.png", "11111111-aaaa/a.png"),
+        ("a22222222_.png", "22222222-bbbb/a.png"),
+        ("b.png", "22222222-bbbb/b.png"),
+    ]

@@ -1,5 +1,6 @@
 """``comfybridge serve`` as a process: up with one command, whole again after each part is killed."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -55,6 +56,22 @@ def test_every_part_may_be_killed(data: Path) -> None:
         eventually(lambda: has_a_server(server))
         assert server.history(running) is not None
         assert server.run(graphs.solid())["status"]["status_str"] == "success"
+
+
+def test_all_of_it_is_killed_and_started_again_at_once(data: Path) -> None:
+    with Simulator() as comfyui:
+        comfyui.hold(queued=True)
+        with serving(data, comfyui.url) as (process, server):
+            waiting = [server.submit(graphs.solid()) for _ in range(3)]
+            postmaster = psutil.Process(int((data / "postgres" / "postmaster.pid").read_text().split()[0]))
+            parts = psutil.Process(process.pid).children(recursive=True) + postmaster.children()
+            for part in (psutil.Process(process.pid), postmaster, *parts):
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    part.kill()
+        with serving(data, comfyui.url) as (_, server):
+            comfyui.release()
+
+            assert [server.finished(prompt_id)["status"]["status_str"] for prompt_id in waiting] == ["success"] * 3
 
 
 def test_second_one_on_the_same_data_says_so(data: Path) -> None:
