@@ -16,11 +16,12 @@ import requests
 from openai import OpenAI
 from PIL import Image
 
+from comfybridge.service.gateway.state import Options
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.faults import NodeFailure
 from tests.contract import graphs
 from tests.contract.server import DEADLINE_S, Server, eventually
-from tests.service.running import service
+from tests.service.running import database, gateway, service, worker
 
 MODELS = [
     "sd15", "sd15-clip-skip", "sd15-hires", "sd15-image2image", "sd15-inpaint", "sd15-inpaint-alpha", "upscale-resize",
@@ -292,3 +293,23 @@ def test_keys_open_what_they_may(postgres: str, comfyui: Simulator, tmp_path: Pa
         document = server.get("/openapi.json", params={"token": key}, headers=proxied).json()
         assert document["servers"] == [{"url": "https://pictures.example.com"}]
         server.close()
+
+
+def test_versions_in_the_folder_are_models(postgres: str, comfyui: Simulator, tmp_path: Path) -> None:
+    folder = tmp_path / "templates"
+    folder.mkdir()
+    for version in (1, 2):
+        (folder / f"poster@{version}.json").write_text(json.dumps(graphs.solid(f"v{version}")), encoding="utf-8")
+    (folder / "rollout.yaml").write_text('poster: {stable: "1"}', encoding="utf-8")
+    with (
+        database(postgres) as url,
+        worker(url, tmp_path / "store", comfyui.url),
+        gateway(url, tmp_path / "store", Options(templates=folder)) as address,
+        OpenAI(base_url=f"{address}/v1", api_key="none", timeout=DEADLINE_S) as client,
+    ):
+        listed = eventually(lambda: [model.id for model in client.models.list() if model.id.startswith("poster")])
+        assert listed == ["poster"]
+        for model, drawn in (("poster", "poster@1"), ("poster@2", "poster@2")):
+            made = client.images.generate(prompt="a lake", model=model)
+            assert made.model_extra is not None
+            assert made.model_extra["model"] == drawn

@@ -49,10 +49,17 @@ class Asked:
     """What a repeated request is known by; empty for none."""
 
 
-def templates(caller: Caller) -> Sequence[Template]:
-    """Those that this caller may use, of each name the one first that it stands for: where all models come from."""
-    newest = sorted(library.templates(), key=lambda each: -each.version)
-    return [each for each in newest if caller.templates is None or each.base_name in caller.templates]
+def templates(state: State, caller: Caller, user: str = "") -> Sequence[Template]:
+    """Those that this caller may use, of each name the one first that he gets: where all models come from."""
+    offering = state.offering
+    assigned = [offering.version(name, caller, user) for name in offering.held.versions]
+    given = [
+        library.find(each.name) if each.is_built_in else offering.graphs.get(each.full_name)
+        for each in assigned
+        if each is not None
+    ]
+    known = [each for each in (*given, *offering.graphs.values(), *library.templates()) if each is not None]
+    return [each for each in known if caller.templates is None or each.base_name in caller.templates]
 
 
 async def submit(state: State, caller: Caller, models: Models, asked: Asked) -> tuple[str, ...]:
@@ -70,7 +77,9 @@ async def submit(state: State, caller: Caller, models: Models, asked: Asked) -> 
     if known is not None:
         return known
     await take_turn(state.pool, caller)
-    model, filled = await asyncio.to_thread(_filled, models, asked, templates(caller), state.fleet.catalogues)
+    model, filled = await asyncio.to_thread(
+        _filled, models, asked, templates(state, caller, asked.user), state.fleet.catalogues
+    )
     await _keep(state, caller, filled[0].files)
     prompt_ids = tuple(named.prompt_id(run, attempt) if named else str(uuid4()) for run in range(len(filled)))
     own = {"template": full_name(model.template), "runs": len(filled)}

@@ -28,7 +28,9 @@ async def post_generation(request: web.Request) -> web.StreamResponse:
 async def post_edit(request: web.Request) -> web.StreamResponse:
     fields, files = await _form(request)
     wish = reading.wish(fields)
-    task, given = await asyncio.to_thread(editing.files, wish.model, files, drawing.templates(caller(request)))
+    task, given = await asyncio.to_thread(
+        editing.files, wish.model, files, drawing.templates(request.app[STATE], caller(request), wish.user)
+    )
     inputs = replace(wish.inputs, files=given)
     asked = Asked(model=wish.model, task=task, inputs=inputs, user=wish.user, key=_idempotency_key(request))
     return await answering.answer(request, wish, asked, "image_edit")
@@ -44,7 +46,7 @@ async def get_model(request: web.Request) -> web.Response:
     await state.fleet.refresh()
     models, catalogues = request.app[answering.MODELS], state.fleet.catalogues
     return web.json_response(
-        _shown(await asyncio.to_thread(models.named, name, drawing.templates(caller(request)), catalogues))
+        _shown(await asyncio.to_thread(models.named, name, drawing.templates(state, caller(request)), catalogues))
     )
 
 
@@ -53,7 +55,7 @@ async def runnable(request: web.Request) -> list[Model]:
     state = request.app[STATE]
     await state.fleet.refresh()
     models, catalogues = request.app[answering.MODELS], state.fleet.catalogues
-    return await asyncio.to_thread(models.runnable, drawing.templates(caller(request)), catalogues)
+    return await asyncio.to_thread(models.runnable, drawing.templates(state, caller(request)), catalogues)
 
 
 async def json_object(request: web.Request) -> Mapping[str, Any]:
