@@ -117,7 +117,8 @@ RETURNING jobs.prompt_id, jobs.cancel_asked IS NOT NULL
 _RELEASE = """
 WITH freed AS (
     UPDATE jobs SET
-        state = 'queued', worker = NULL, server = NULL, fence = next_fence(jobs.fence), lease_until = NULL, started = NULL,
+        state = 'queued', worker = NULL, server = NULL, fence = next_fence(jobs.fence), lease_until = NULL,
+        started = NULL,
         attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END, progress = NULL,
         not_before = now() + make_interval(secs => %(after_s)s), returns = returns + 1,
         moves = moves + CASE WHEN %(moves)s THEN 1 ELSE 0 END,
