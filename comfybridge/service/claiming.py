@@ -118,7 +118,8 @@ _RELEASE = """
 WITH freed AS (
     UPDATE jobs SET
         state = 'queued', worker = NULL, server = NULL, fence = next_fence(jobs.fence), lease_until = NULL,
-        started = NULL, attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END, progress = NULL,
+        started = NULL,
+        attempts = attempts - CASE WHEN %(counts)s THEN 0 ELSE 1 END, progress = NULL,
         not_before = now() + make_interval(secs => %(after_s)s), returns = returns + 1,
         moves = moves + CASE WHEN %(moves)s THEN 1 ELSE 0 END,
         avoid = CASE WHEN %(forgets)s THEN '{}' ELSE avoid || %(avoid)s::text[] END
