@@ -69,9 +69,9 @@ async def post_interrupt(request: web.Request) -> web.Response:
 
 
 async def post_free(request: web.Request) -> web.Response:
-    body = await object_of(request)
     if not caller(request).is_admin:
         return admins_only()
+    body = await object_of(request)
     await rows.free(
         request.app[STATE].pool,
         unload_models=bool(body.get("unload_models")),
