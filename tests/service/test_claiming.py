@@ -1,6 +1,9 @@
 """Whose turn it is, and what a lease is worth: by values, over a database."""
 
+import json
+import time
 from collections.abc import Iterator
+from threading import Event, Thread
 
 import psycopg
 import pytest
@@ -10,6 +13,8 @@ from comfybridge.service.finishing import End, Kept, finish
 from comfybridge.service.migrating import migrate, steps
 from comfybridge.service.priorities import AGEING_S
 from comfybridge.service.telling import tell
+from comfybridge.service.worker.relay import Relay
+from comfybridge.service.worker.timing import DatabaseClock
 from tests.service.running import database
 
 HIGH, NORMAL, LOW = 0, 1, 2
@@ -247,3 +252,37 @@ def test_names_of_files_never_collide(connection: psycopg.Connection) -> None:
         ("a22222222_.png", "22222222-bbbb/a.png"),
         ("b.png", "22222222-bbbb/b.png"),
     ]
+
+
+def test_history_is_in_the_order_in_which_comfyui_ended_the_jobs(connection: psycopg.Connection) -> None:
+    for prompt_id in ("first", "second"):
+        queue(connection, prompt_id)
+    jobs = [claim(connection) for _ in range(2)]
+    relay, clock = Relay(), DatabaseClock()
+    clock.read(connection)
+    began = time.monotonic()
+    for job in jobs:
+        assert job is not None
+        relay.follow(job, lambda: None, lambda _: None)
+        data = {"prompt_id": job.prompt_id, "timestamp": 0}
+        relay.tap(json.dumps({"type": "execution_success", "data": data}).encode(), False)  # noqa: FBT003
+
+    first, second = filter(None, jobs)
+    is_seen = Event()
+
+    def settle_second() -> None:
+        relay.wait_for_earlier(second, 60)
+        is_seen.set()
+
+    Thread(target=settle_second, daemon=True).start()
+    relay.wait_for_earlier(first, 60)
+    assert not is_seen.is_set()
+    relay.leave("first")
+    assert is_seen.wait(60)
+    # Where one takes too long, the ends are written down in any order.
+    for job, ended in ((second, clock.at(relay.ended_at("second"))), (first, clock.at(began))):
+        end = End(outcome="succeeded", ended=ended)
+        assert finish(connection, job.prompt_id, job.fence, end, keep_s=60)
+
+    query = "SELECT prompt_id FROM jobs WHERE ended >= claimed ORDER BY ended"
+    assert connection.execute(query).fetchall() == [("first",), ("second",)]
