@@ -9,9 +9,11 @@ import psycopg
 import pytest
 
 from comfybridge.service import claiming
+from comfybridge.service.database import single, sync_pool
 from comfybridge.service.finishing import End, Kept, finish
 from comfybridge.service.migrating import migrate, steps
 from comfybridge.service.priorities import AGEING_S
+from comfybridge.service.supervised import DATABASE_FAULTS
 from comfybridge.service.telling import tell
 from comfybridge.service.worker.relay import Relay
 from comfybridge.service.worker.timing import DatabaseClock
@@ -286,3 +288,22 @@ def test_history_is_in_the_order_in_which_comfyui_ended_the_jobs(connection: psy
 
     query = "SELECT prompt_id FROM jobs WHERE ended >= claimed ORDER BY ended"
     assert connection.execute(query).fetchall() == [("first",), ("second",)]
+
+
+def test_frozen_process_holds_up_nobody_for_ever(postgres: str) -> None:
+    """What is locked by a transaction that nobody ends is waited for as for a database that is away."""
+    with (
+        database(postgres) as url,
+        single(url, "waits") as waiting,
+        sync_pool(url, most=1, name="waits") as pool,
+        psycopg.connect(url) as frozen,
+    ):
+        frozen.execute("INSERT INTO turns VALUES (1, 'a', 0)")
+        with pytest.raises(DATABASE_FAULTS):
+            waiting.execute("INSERT INTO turns VALUES (1, 'a', 0)")
+        frozen.rollback()
+        waiting.execute("INSERT INTO turns VALUES (1, 'a', 0)")
+        with pool.connection() as connection:
+            for each in (waiting, connection):
+                assert each.execute("SHOW lock_timeout").fetchone() == ("5s",)
+                assert each.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("1min",)
