@@ -30,7 +30,7 @@ paid AS (
     WHERE priority = %(priority)s AND owner = %(owner)s
 ),
 learned AS (
-    INSERT INTO durations (wants, seconds) SELECT %(wants)s, %(gpu_s)s::float WHERE %(succeeded)s
+    INSERT INTO durations (wants, seconds) SELECT %(wants)s, %(cost_s)s::float WHERE %(succeeded)s
     ON CONFLICT (wants) DO UPDATE SET
         seconds = durations.seconds * (1 - %(latest)s) + EXCLUDED.seconds * %(latest)s
 )
@@ -71,7 +71,6 @@ def tell(
     values = {
         "begun": as_json([{"prompt_id": job.prompt_id, "fence": job.fence} for job in begun]),
         "notices": as_json([{"channel": channel, "payload": payload} for channel, payload in notices]),
-        "gpu_s": bill and bill.gpu_s,
         "cost_s": bill and max(bill.gpu_s, _LEAST_TURN_S),
         "estimate_s": bill and bill.estimate_s,
         "priority": bill and bill.priority,

@@ -18,6 +18,10 @@ NOTE = {"input": {"required": {"file": ["COMBO", {"options": ["note.txt"]}], "mo
 OUTPUTS = {"input": {"required": {"image": ["COMBO", {"image_upload": True, "remote": {"route": "/internal"}}]}}}
 
 
+MESH = b"glTF\2\0\0\0\x0c\0\0\0"
+FILM = b"\0\0\0\x20ftypisom" + bytes(9)
+
+
 def picture(color: tuple[int, int, int]) -> bytes:
     stream = io.BytesIO()
     Image.new("RGB", (4, 4), color).save(stream, "PNG")
@@ -80,9 +84,9 @@ def test_views_of_a_scene_reach_the_server(postgres: str, tmp_path: Path) -> Non
         views = {name: picture((number, 0, 0)) for number, name in enumerate(("image", "mask", "normal"))}
         for name, content in views.items():
             server.upload(f"{name}.png", content, type="temp", subfolder="threed")
-        server.upload("mesh.glb", b"glTF\2\0\0\0", subfolder="3d")
+        server.upload("mesh.glb", MESH, subfolder="3d")
         scene = {name: f"threed/{name}.png [temp]" for name in views}
-        scene["recording"] = server.upload("recording.mp4", b"a film").json()["name"]
+        scene["recording"] = server.upload("recording.mp4", FILM).json()["name"]
         inputs = {
             "model_file": "3d/mesh.glb",
             "image": {**scene, "camera_info": {"zoom": 1, "type": "no.file"}},
@@ -93,7 +97,7 @@ def test_views_of_a_scene_reach_the_server(postgres: str, tmp_path: Path) -> Non
         server.run({"1": {"class_type": "Load3D", "inputs": inputs}, "2": graphs.save("1")})
 
         uploaded = [request.body["image"]["content"] for request in comfyui.received("POST", "/upload/image")]
-        assert set(uploaded) == {*views.values(), b"a film", b"glTF\2\0\0\0"}
+        assert set(uploaded) == {*views.values(), FILM, MESH}
         ran = comfyui.received("POST", "/prompt")[0].body["prompt"]["1"]["inputs"]
         assert ran["model_file"].endswith(".glb")
         assert ran["image"]["camera_info"] == {"zoom": 1, "type": "no.file"}

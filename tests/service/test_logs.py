@@ -34,11 +34,11 @@ def test_lines_of_a_job_name_it(postgres: str, tmp_path: Path) -> None:
         logger.removeHandler(handler)
         logger.setLevel(logging.NOTSET)
     lines = [json.loads(line) for line in written.getvalue().splitlines()]
-    (begun,) = [line for line in lines if line.get("prompt_id") == prompt_id and "begins" in line["message"]]
-    assert begun["server"] == comfyui.url
-    assert begun["level"] == "info"
-    assert begun["logger"] == "comfybridge.service.worker.worker"
-    assert begun["time"].endswith("+00:00")
+    (ended,) = [line for line in lines if line.get("prompt_id") == prompt_id and "succeeded" in line["message"]]
+    assert ended["server"] == comfyui.url
+    assert ended["level"] == "info"
+    assert ended["logger"] == "comfybridge.service.worker.worker"
+    assert ended["time"].endswith("+00:00")
     assert any("prompt_id" not in line for line in lines)
 
 

@@ -39,6 +39,8 @@ async def get_queue(request: web.Request) -> web.StreamResponse:
     running, pending = await rows.queue(pool, owner)
     answer = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
     await answer.prepare(request)
+    if request.method == "HEAD":
+        return answer
     for opening, prompt_ids in (('{"queue_running": [', running), ('], "queue_pending": [', pending)):
         await answer.write(opening.encode())
         for at in range(0, len(prompt_ids), _AT_ONCE):
