@@ -15,6 +15,7 @@ from comfybridge.service.migrating import migrate, steps
 from comfybridge.service.priorities import AGEING_S
 from comfybridge.service.supervised import DATABASE_FAULTS
 from comfybridge.service.telling import tell
+from comfybridge.service.worker import describing
 from comfybridge.service.worker.relay import Relay
 from comfybridge.service.worker.timing import DatabaseClock
 from tests.service.running import database
@@ -307,3 +308,12 @@ def test_frozen_process_holds_up_nobody_for_ever(postgres: str) -> None:
             for each in (waiting, connection):
                 assert each.execute("SHOW lock_timeout").fetchone() == ("5s",)
                 assert each.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("1min",)
+
+
+def test_what_no_server_has_any_more_is_forgotten(connection: psycopg.Connection) -> None:
+    connection.execute("INSERT INTO definitions VALUES ('old', '{}'), ('new', '{}')")
+    connection.execute("UPDATE servers SET definitions = 'new' WHERE url = %s", (ONE,))
+
+    describing.forget(connection)
+
+    assert connection.execute("SELECT digest FROM definitions").fetchall() == [("new",)]
