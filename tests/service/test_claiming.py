@@ -264,13 +264,15 @@ def test_history_is_in_the_order_in_which_comfyui_ended_the_jobs(connection: psy
     relay, clock = Relay(), DatabaseClock()
     clock.read(connection)
     began = time.monotonic()
-    for job in jobs:
-        assert job is not None
-        relay.follow(job, lambda: None, lambda _: None)
+
+    def tap(job: claiming.Claimed) -> None:
         data = {"prompt_id": job.prompt_id, "timestamp": 0}
         relay.tap(json.dumps({"type": "execution_success", "data": data}).encode(), False)  # noqa: FBT003
 
     first, second = filter(None, jobs)
+    for job in (first, second):
+        relay.follow(job, lambda: None, lambda _: None)
+        tap(job)
     is_seen = Event()
 
     def settle_second() -> None:
@@ -282,7 +284,13 @@ def test_history_is_in_the_order_in_which_comfyui_ended_the_jobs(connection: psy
     assert not is_seen.is_set()
     relay.leave("first")
     assert is_seen.wait(60)
-    # Where one takes too long, the ends are written down in any order.
+    # Where one takes too long, the ends are written down in any order; it is waited for once.
+    relay.follow(first, lambda: None, lambda _: None)
+    tap(first)
+    relay.follow(second, lambda: None, lambda _: None)
+    tap(second)
+    assert not relay.wait_for_earlier(second, 0.0)
+    assert relay.wait_for_earlier(second, 60.0)
     for job, ended in ((second, clock.at(relay.ended_at("second"))), (first, clock.at(began))):
         end = End(outcome="succeeded", ended=ended)
         assert finish(connection, job.prompt_id, job.fence, end, keep_s=60)

@@ -113,6 +113,14 @@ def test_any_page_of_the_history_may_be_asked_for(server: Server) -> None:
     assert len(server.get("/history?max_items=99999999999999999999").json()) > 0
 
 
+@pytest.mark.parametrize("text", [DEEP, "{", "[]", '{"type": "feature_flags", "data": [1]}'])
+def test_socket_stays_open_whatever_comes(server: Server, text: str) -> None:
+    with server.connect() as sock:
+        sock.send(text)
+
+        assert all(frame["type"] in ("status", "feature_flags") for frame in sock.so_far())
+
+
 PATHS = (
     "/prompt",
     "/queue",

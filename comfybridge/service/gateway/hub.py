@@ -187,12 +187,12 @@ class Hub:
                 continue
             try:
                 message = json.loads(received.data)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             # Only the first valid message may name features.
             if is_first and isinstance(message, dict) and message.get("type") == "feature_flags":
-                flags = message.get("data") or {}
-                client.reads_metadata = flags.get("supports_preview_metadata") is True
+                flags = message.get("data")
+                client.reads_metadata = isinstance(flags, dict) and flags.get("supports_preview_metadata") is True
                 await client.socket.send_json({"type": "feature_flags", "data": self.features})
             is_first = False
 

@@ -32,6 +32,7 @@ class _Followed:
     has_started: bool = False
     previewed: float = 0.0
     ended: float | None = None
+    is_awaited: bool = True
     progress: dict[str, Any] = field(default_factory=dict)
 
 
@@ -91,15 +92,21 @@ class Relay:
                 followed.has_started, followed.ended = False, None
                 self._changed.notify_all()
 
-    def wait_for_earlier(self, job: Claimed, seconds: float) -> None:
-        """Wait until this worker left all jobs of the same owner that ended before this one, but not for ever."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._has_earlier(job), seconds)
+    def wait_for_earlier(self, job: Claimed, seconds: float) -> bool:
+        """Wait until this worker left all jobs of the same owner that ended before this one; whether it has.
 
-    def _has_earlier(self, job: Claimed) -> bool:
+        One that takes longer is waited for no more.
+        """
+        with self._changed:
+            is_next = self._changed.wait_for(lambda: not self._earlier(job), seconds)
+            for one in self._earlier(job):
+                one.is_awaited = False
+        return is_next
+
+    def _earlier(self, job: Claimed) -> list[_Followed]:
         ended = self.ended_at(job.prompt_id)
-        others = [one for one in list(self._followed.values()) if one.job.owner == job.owner and one.job is not job]
-        return any(one.ended is not None and one.ended < ended for one in others)
+        others = [one for one in list(self._followed.values()) if one.job.owner == job.owner and one.is_awaited]
+        return [one for one in others if one.ended is not None and one.ended < ended]
 
     def ended_at(self, prompt_id: str) -> float:
         """When the news came that ComfyUI ended the job, by ``time.monotonic``; now, where none came."""
