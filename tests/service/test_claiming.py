@@ -307,15 +307,16 @@ def test_frozen_process_holds_up_nobody_for_ever(postgres: str) -> None:
         sync_pool(url, most=1, name="waits") as pool,
         psycopg.connect(url) as frozen,
     ):
+        with pool.connection() as connection:
+            for each in (waiting, connection):
+                assert each.execute("SHOW lock_timeout").fetchone() == ("5s",)
+                assert each.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("1min",)
+        waiting.execute("SET lock_timeout = '50ms'")
         frozen.execute("INSERT INTO turns VALUES (1, 'a', 0)")
         with pytest.raises(DATABASE_FAULTS):
             waiting.execute("INSERT INTO turns VALUES (1, 'a', 0)")
         frozen.rollback()
         waiting.execute("INSERT INTO turns VALUES (1, 'a', 0)")
-        with pool.connection() as connection:
-            for each in (waiting, connection):
-                assert each.execute("SHOW lock_timeout").fetchone() == ("5s",)
-                assert each.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("1min",)
 
 
 def test_what_no_server_has_any_more_is_forgotten(connection: psycopg.Connection) -> None:

@@ -143,7 +143,9 @@ TEXTS = st.sampled_from(
     ["", NUL, HALF, "\udfff", "a" * 300, "1e999", "\U0001f600", "add", "resume", "auto", "[output]"]
 )
 LEAVES = st.none() | st.booleans() | st.floats() | st.integers() | st.just(10**400) | TEXTS
-VALUES = st.recursive(LEAVES, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3))
+VALUES: st.SearchStrategy[Any] = st.deferred(
+    lambda: LEAVES | st.lists(VALUES, max_size=3) | st.dictionaries(TEXTS, VALUES, max_size=3)
+)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
