@@ -6,6 +6,8 @@ from importlib import resources
 
 from aiohttp import web
 
+from comfybridge.service.gateway.state import STATE
+
 _TYPES = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _POLICY = (
     "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; object-src 'none'; base-uri 'none'; "
@@ -20,17 +22,20 @@ _HEADERS = {
 
 
 async def get_root(request: web.Request) -> web.Response:
-    return _answer(request, "index.html")
+    """It says whether a key is needed, so that the page need not find out by being refused."""
+    data = _files()["index.html"]
+    if request.app[STATE].keyring.is_used:
+        data = data.replace(b"<body>", b'<body data-key="needed">')
+    return _answer(request, "index.html", data)
 
 
 async def get_file(request: web.Request) -> web.Response:
-    return _answer(request, request.match_info["file"])
-
-
-def _answer(request: web.Request, name: str) -> web.Response:
+    name = request.match_info["file"]
     data = _files().get(name)
-    if data is None:
-        return web.Response(status=404)
+    return web.Response(status=404) if data is None else _answer(request, name, data)
+
+
+def _answer(request: web.Request, name: str, data: bytes) -> web.Response:
     headers = {**_HEADERS, "ETag": f'"{hashlib.sha256(data).hexdigest()[:32]}"'}
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return web.Response(status=304, headers=headers)

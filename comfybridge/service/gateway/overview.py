@@ -20,7 +20,8 @@ from comfybridge.service.masking import masked
 
 PAGE_SIZE = 50
 _MOST_RUNNING, _MOST_RECENT, _MOST_PICTURES, _MOST_TROUBLES = 100, 60, 30, 8
-_MOST_CAPTIONS = 2000
+_MOST_CAPTIONS, _MOST_WAITING = 2000, 200
+_DIGITS = 9
 _SHOWN = ("image/", "video/", "audio/")
 _NOT_TROUBLES = ("succeeded", "cancelled")
 
@@ -96,29 +97,27 @@ CAPTIONS = web.AppKey("captions", Captions)
 
 
 async def get_overview(request: web.Request) -> web.Response:
-    """What runs, waits and ended of late; ``?offset=`` skips so many of those that wait."""
+    """What runs, waits and ended of late; of those that wait ``?limit=``, after ``?offset=``."""
     state, who = request.app[STATE], caller(request)
-    offset = request.query.get("offset", "0")
-    if not offset.isdecimal() or not offset.isascii() or len(offset) > 9:  # noqa: PLR2004  (what an int4 holds)
-        raise Malformed("offset is a number")
+    offset, limit = _number(request, "offset", 0), min(_number(request, "limit", PAGE_SIZE), _MOST_WAITING)
     async with state.pool.connection() as connection, connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        body = await _read(connection, state, request.app[CAPTIONS], who, int(offset))
+        body = await _read(connection, state, request.app[CAPTIONS], who, offset, limit)
     answer = web.json_response(body, headers={"Cache-Control": "no-store"})
     answer.enable_compression()
     return answer
 
 
-async def _read(connection: AsyncConnection, state: State, known: Captions, who: Caller, offset: int) -> Row:
+async def _read(
+    connection: AsyncConnection, state: State, known: Captions, who: Caller, offset: int, limit: int
+) -> Row:
     mine = "" if who.is_admin else "AND owner = %(owner)s"
     order = "priority, created" if who.is_admin else "number, created"
     names = {row["owner"]: row["name"] for row in await _rows(connection, _NAMES)} if who.is_admin else {}
     owners = list({*names, who.owner})
     (counts,) = await _rows(connection, _COUNTS.format(mine=mine), owner=who.owner)
     held = await _rows(connection, _HELD.format(mine=mine), owner=who.owner, most=_MOST_RUNNING)
-    queued = await _rows(
-        connection, _QUEUED.format(mine=mine, order=order), owner=who.owner, most=PAGE_SIZE, offset=offset
-    )
+    queued = await _rows(connection, _QUEUED.format(mine=mine, order=order), owner=who.owner, most=limit, offset=offset)
     recent = await _rows(connection, _RECENT, owners=owners, most=_MOST_RECENT)
     prompt_ids = [row["prompt_id"] for row in recent]
     pictures = _pictures(state, recent, await _rows(connection, _FILES, prompt_ids=prompt_ids))
@@ -139,11 +138,18 @@ async def _read(connection: AsyncConnection, state: State, known: Captions, who:
         "caller": {"name": who.name, "is_admin": who.is_admin, "has_key": state.keyring.is_used},
         "counts": counts,
         "running": held,
-        "waiting": {"offset": offset, "page": PAGE_SIZE, "jobs": queued},
+        "waiting": {"offset": offset, "page": limit, "jobs": queued},
         "pictures": pictures,
         "troubles": troubles,
     }
     return body | await _of_fleet(connection, state) if who.is_admin else body
+
+
+def _number(request: web.Request, name: str, default: int) -> int:
+    text = request.query.get(name, str(default))
+    if not text.isdecimal() or not text.isascii() or len(text) > _DIGITS:
+        raise Malformed(f"{name} is a number")
+    return int(text)
 
 
 async def _of_fleet(connection: AsyncConnection, state: State) -> Row:

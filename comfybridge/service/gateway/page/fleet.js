@@ -55,7 +55,7 @@ export function showServer(row, server) {
 /** Whether it may be done: what stops work is asked for first. */
 export async function allowed(action, url) {
   if (action !== "drain" && action !== "remove") return true;
-  return confirmed(t(`${action}_ask`, host(url)), t(`${action}_detail`), t(action), t("keep_it"));
+  return confirmed(t(`${action}_ask`, host(url)), t(`${action}_detail`), t(action), t("back"));
 }
 
 export function showHour(place, minutes) {

@@ -66,14 +66,12 @@ export function showRunning(card, job) {
     picture.hidden = false;
   }
   picture.alt = t("preview_of", nameOf(job));
-  const claimed = job.state === "claimed";
-  const where = host(job.server);
-  say(card.querySelector(".node"), claimed ? t("next_on", where) : at.title || t("starting"));
+  say(card.querySelector(".node"), at.title || t("starting"));
   const name = card.querySelector(".name");
   say(name, nameOf(job));
   name.title = nameOf(job);
   say(card.querySelector(".facts"), facts(
-    job.text && job.template, job.key && t("by", job.key), !claimed && t("on", where),
+    job.text && job.template, job.key && t("by", job.key), t("on", host(job.server)),
     job.runs_s !== null && time(Math.floor(job.runs_s))));
   const bar = card.querySelector("progress");
   const steps = at.max > 1;
@@ -81,8 +79,7 @@ export function showRunning(card, job) {
   bar.max = max || 1;
   bar.value = value;
   bar.setAttribute("aria-label", t("progress"));
-  say(card.querySelector(".step"), claimed ? "" : steps ? `${at.value}/${at.max}` : at.all ? `${at.done}/${at.all}` : "");
-  card.classList.toggle("claimed", claimed);
+  say(card.querySelector(".step"), steps ? `${at.value}/${at.max}` : at.all ? `${at.done}/${at.all}` : "");
   const button = card.querySelector(".cancel");
   button.disabled = job.is_ending;
   say(button, job.is_ending ? t("cancelling") : t("cancel"));
@@ -94,22 +91,23 @@ export function waitingRow(job, cancel) {
     "li", { class: "row" },
     el("span", { class: "position" }),
     el("div", { class: "what" }, el("p", { class: "name" }), el("p", { class: "facts" })),
-    el("button", { class: "quiet cancel", type: "button", onclick: () => cancel(row.job) }),
+    el("button", { class: "cancel cross", type: "button", onclick: () => cancel(row.job) }, "×"),
   );
   return row;
 }
 
 export function showWaiting(row, job) {
   row.job = job;
-  say(row.querySelector(".position"), count(job.position));
+  say(row.querySelector(".position"), job.state === "claimed" ? "" : count(job.position));
   const name = row.querySelector(".name");
   say(name, nameOf(job));
   name.title = nameOf(job);
   const rank = `priority_${job.priority}`;
   say(row.querySelector(".facts"), facts(
-    job.text && job.template, job.key && t("by", job.key), has(rank) && t(rank), time(Math.floor(job.waits_s))));
+    job.state === "claimed" && t("next_on", host(job.server)), job.text && job.template, job.key && t("by", job.key),
+    has(rank) && t(rank), time(Math.floor(job.waits_s))));
   const button = row.querySelector(".cancel");
-  say(button, t("cancel"));
+  button.title = t("cancel");
   button.setAttribute("aria-label", t("cancel_of", nameOf(job)));
 }
 

@@ -4,12 +4,13 @@ import { confirmed, el, say } from "./elements.js";
 import { allowed, serverRow, showAttention, showHour, showServer, showVersions, totals } from "./fleet.js";
 import { askToCancel, fill, hear, runningCard, showRunning, showTrouble, showWaiting, troubleRow, waitingRow } from "./jobs.js";
 import { showPictures } from "./pictures.js";
-import { Refused, Watching, ask, key } from "./server.js";
+import { Refused, Watching, ask, isKeyNeeded, key } from "./server.js";
 import { choose, count, language, percent, t, time } from "./words.js";
 
 const EVERY_MS = 2000;
 const SOONEST_MS = 400;
 const FIGURES_EVERY_MS = 15000;
+const WAITING_SHOWN = 12;
 const WINDOWS = { latest: null, 1: 1, 24: 24, 168: 168 };
 
 const state = { overview: null, figures: null, figuresRead: 0, window: "24", offset: 0, isLive: false, problem: "" };
@@ -60,7 +61,7 @@ async function refresh() {
 async function read() {
   asked = Date.now();
   try {
-    state.overview = await ask(`comfybridge/overview?offset=${state.offset}`);
+    state.overview = await ask(`comfybridge/overview?offset=${state.offset}&limit=${WAITING_SHOWN}`);
     state.problem = "";
     if (!parts) build();
     watching.start();
@@ -116,7 +117,7 @@ async function change(action, url) {
 }
 
 async function resumeVersion({ template, version }) {
-  const ok = await confirmed(t("resume_ask", `${template}@${version}`), t("resume_detail"), t("resume_version"), t("keep_it"));
+  const ok = await confirmed(t("resume_ask", `${template}@${version}`), t("resume_detail"), t("resume_version"), t("back"));
   if (!ok) return;
   await act("comfybridge/versions", { template, version, action: "resume" });
   state.figuresRead = 0;
@@ -135,7 +136,7 @@ function signIn(problem) {
   clearTimeout(timer);
   Object.assign(state, { overview: null, figures: null, figuresRead: 0, offset: 0 });
   parts = null;
-  const input = el("input", { id: "key", type: "password", autocomplete: "current-password", required: true, autofocus: true, spellcheck: "false" });
+  const input = el("input", { id: "key", type: "password", autocomplete: "current-password", required: true, spellcheck: "false" });
   const told = el("p", { class: "problem", role: "alert", id: "problem" }, problem);
   const form = el(
     "form", { class: "sign-in" }, mark("h1"), el("p", { class: "lead" }, t("sign_in_lead")),
@@ -163,7 +164,7 @@ function signIn(problem) {
 }
 
 function mark(level) {
-  return el(level, { class: "mark" }, el("img", { src: "comfybridge/page/icon.svg", alt: "", width: 24, height: 24 }), "comfybridge");
+  return el(level, { class: "mark" }, el("img", { src: "comfybridge/page/icon.svg", alt: "", width: 24, height: 24 }), el("span", { class: "mark-name" }, "comfybridge"));
 }
 
 function languages(again) {
@@ -229,7 +230,7 @@ function section(name, ...inside) {
 }
 
 function firstJob() {
-  return el("div", { class: "empty first" }, el("p", {}, t("no_jobs")),
+  return el("div", { class: "empty welcome" }, el("p", {}, t("no_jobs")),
     el("dl", {}, el("dt", {}, "base_url"), el("dd", {}, el("code", {}, new URL(".", document.baseURI).href.replace(/\/$/, ""))),
       el("dt", {}, "api_key"), el("dd", {}, t("no_jobs_key"))),
     el("p", {}, t("no_jobs_after")),
@@ -274,8 +275,9 @@ function show() {
   showJobs();
   const queued = counts.queued;
   if (waiting.offset && waiting.offset >= queued) state.offset = 0;
-  fill(parts.waiting, waiting.jobs, (job) => waitingRow(job, cancel), showWaiting);
-  say(parts.waiting.querySelector(".amount"), count(queued));
+  const next = waiting.offset ? [] : state.overview.running.filter((job) => job.state === "claimed");
+  fill(parts.waiting, [...next, ...waiting.jobs], (job) => waitingRow(job, cancel), showWaiting);
+  say(parts.waiting.querySelector(".amount"), count(queued + counts.claimed));
   parts.cancelAll.hidden = queued + counts.claimed < 2;
   const nav = parts.waiting.querySelector(".pager");
   nav.hidden = queued <= waiting.page;
@@ -291,7 +293,7 @@ function show() {
 
 function showJobs() {
   const { running, counts } = state.overview;
-  fill(parts.running, running, (job) => runningCard(job, cancel), showRunning);
+  fill(parts.running, running.filter((job) => job.state === "running"), (job) => runningCard(job, cancel), showRunning);
   say(parts.running.querySelector(".amount"), count(counts.running));
 }
 
@@ -346,4 +348,5 @@ document.addEventListener("visibilitychange", () => {
   }
 });
 
-refresh();
+if (isKeyNeeded() && !key.get()) signIn("");
+else refresh();

@@ -11,6 +11,9 @@ export class Refused extends Error {
   }
 }
 
+/** As the page was told when it was loaded. */
+export const isKeyNeeded = () => document.body.dataset.key === "needed";
+
 export const key = {
   get: () => sessionStorage.getItem(KEPT) || "",
   set: (value) => (value ? sessionStorage.setItem(KEPT, value) : sessionStorage.removeItem(KEPT)),
