@@ -44,8 +44,8 @@ class Service:
     def server(self, key: str = "") -> Server:
         return Server(self.url, key)
 
-    def one(self, query: str) -> Any:
-        row = self.connection.execute(query.encode()).fetchone()
+    def one(self, query: str, *values: Any) -> Any:
+        row = self.connection.execute(query.encode(), values).fetchone()
         return row[0] if row is not None else None
 
     def end_all(self) -> None:

@@ -128,9 +128,8 @@ def test_cancel_of_one_and_of_all(fleet: Service, opened: Opened) -> None:
         release(fleet)
         eventually(lambda: fleet.one("SELECT count(*) FROM jobs WHERE state <> 'ended'") == 0)
 
-    query = "SELECT count(*) FROM jobs WHERE outcome = 'cancelled' AND prompt_id = ANY ('{%s}')" % ",".join(ids)
-    assert fleet.one(query) >= 6
-    assert fleet.one(f"SELECT outcome FROM jobs WHERE prompt_id = '{others}'") == "succeeded"
+    assert fleet.one("SELECT count(*) FROM jobs WHERE outcome = 'cancelled' AND prompt_id = ANY (%s)", ids) >= 6
+    assert fleet.one("SELECT outcome FROM jobs WHERE prompt_id = %s", others) == "succeeded"
 
 
 def test_servers_are_paused_and_drained_by_admins_only(fleet: Service, opened: Opened) -> None:

@@ -61,7 +61,8 @@ class Onlookers:
         return len(self._all)
 
     async def handle(self, request: web.Request, caller: Caller) -> web.StreamResponse:
-        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S)
+        # Previews are JPEGs: there is nothing to compress.
+        socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S, compress=False)
         await socket.prepare(request)
         if not isinstance(request.transport, asyncio.Transport):
             return socket  # gone already
