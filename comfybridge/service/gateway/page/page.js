@@ -10,7 +10,7 @@ import { choose, count, language, percent, t, time } from "./words.js";
 const EVERY_MS = 2000;
 const SOONEST_MS = 400;
 const FIGURES_EVERY_MS = 15000;
-const WAITING_SHOWN = 12;
+const isNarrow = matchMedia("(max-width: 820px)");
 const WINDOWS = { latest: null, 1: 1, 24: 24, 168: 168 };
 
 const state = { overview: null, figures: null, figuresRead: 0, window: "24", offset: 0, isLive: false, problem: "" };
@@ -61,7 +61,7 @@ async function refresh() {
 async function read() {
   asked = Date.now();
   try {
-    state.overview = await ask(`comfybridge/overview?offset=${state.offset}&limit=${WAITING_SHOWN}`);
+    state.overview = await ask(`comfybridge/overview?offset=${state.offset}&limit=${isNarrow.matches ? 6 : 12}`);
     state.problem = "";
     if (!parts) build();
     watching.start();
