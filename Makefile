@@ -5,7 +5,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help demo test check test-browser test-dify test-live bench faults crashes table examples package release-check troubleshooting pictures
-.PHONY: clean
+.PHONY: service-pictures clean
 
 # The prompt goes to the demo as it was typed: unexpanded by make, and through the environment, never through the shell's text.
 override PROMPT := $(value PROMPT)
@@ -58,6 +58,9 @@ troubleshooting: ## Write docs/troubleshooting.md and its Chinese page from the 
 
 pictures: ## Make the pictures of the documentation, by calls of the plugin's process on the simulator
 	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m scripts.pictures
+
+service-pictures: ## Make the pictures of the service's page; needs a Chromium as `make test-browser` does
+	@python="$$(scripts/venv.sh plugin test,browser)" && exec "$$python" -m scripts.service_pictures
 
 clean: ## Remove what the targets above made, the environments included
 	rm -rf .venv-* build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
