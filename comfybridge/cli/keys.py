@@ -8,7 +8,7 @@ from typing import Any
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
-from comfybridge.cli.serving import add_database, database_of
+from comfybridge.cli.serving import add_database, database_of, told_if_unusable
 from comfybridge.service import priorities
 
 _NONE = "none"
@@ -46,7 +46,7 @@ def _verb(
 ) -> argparse.ArgumentParser:
     verb = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
     add_database(verb)
-    verb.set_defaults(run=run)
+    verb.set_defaults(run=told_if_unusable("keys", run))
     return verb
 
 
@@ -169,7 +169,7 @@ def _renew(options: argparse.Namespace) -> int:
 
 
 def _on_database(options: argparse.Namespace, act: Callable[[Any], int]) -> int:
-    """Do something on a connection; what a key cannot have, or a database that is away, ends it by a sentence."""
+    """Do something on a connection; what a key cannot have ends it by a sentence."""
     from comfybridge.service import database, keys, migrating  # noqa: PLC0415
 
     url = database_of(options)
@@ -179,8 +179,6 @@ def _on_database(options: argparse.Namespace, act: Callable[[Any], int]) -> int:
             return act(connection)
     except keys.BadValue as exc:
         return _refuse(say(str(exc), exc.zh), exits.USAGE)
-    except database.Away as exc:
-        return _refuse(say(f"the database cannot be reached: {exc}", f"无法连接数据库：{exc}"), exits.UNAVAILABLE)
 
 
 def _no_such(name: str) -> int:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import is_chinese, say
-from comfybridge.cli.serving import add_database, database_of
+from comfybridge.cli.serving import add_database, database_of, told_if_unusable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -41,24 +41,20 @@ def add(command: argparse.ArgumentParser) -> None:
         one = actions.add_parser(action, help=say(*words))
         one.add_argument("url", metavar="URL", help=say("the server's address", "服务器地址"))
         add_database(one)
-    command.set_defaults(run=_servers)
+    command.set_defaults(run=told_if_unusable("servers", _servers))
 
 
 def _servers(options: argparse.Namespace) -> int:
     # Here, since only this command needs the database.
-    from comfybridge.service import changing  # noqa: PLC0415
-    from comfybridge.service.servers import NotAnAddress  # noqa: PLC0415
+    from comfybridge.service import changing, migrating  # noqa: PLC0415
 
     database = database_of(options)
+    migrating.migrate(database)
     if options.action == "list":
         servers = changing.servers(database)
         print(json.dumps(servers, ensure_ascii=False, indent=2) if options.json else _table(servers))
         return exits.SUCCEEDED
-    try:
-        change = changing.change(database, options.action, options.url)
-    except NotAnAddress as mistake:
-        sys.stderr.write(f"comfybridge servers: {say(str(mistake), mistake.zh)}\n")
-        return exits.USAGE
+    change = changing.change(database, options.action, options.url)
     if change is None:
         problem = say(f"there is no server {options.url}.", f"没有服务器 {options.url}。")
         sys.stderr.write(f"comfybridge servers: {problem}\n")

@@ -3,14 +3,13 @@
 import argparse
 import dataclasses
 import json
-import sys
 import unicodedata
 from pathlib import Path
 from typing import Any
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
-from comfybridge.cli.serving import add_database, database_of, folder
+from comfybridge.cli.serving import add_database, database_of, folder, told_if_unusable
 
 _LONGEST = 24 * 366
 
@@ -28,7 +27,7 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--check", type=folder, metavar="DIR", help=check)
     command.add_argument("--json", action="store_true", help=say("print JSON", "输出 JSON"))
-    command.set_defaults(run=_versions)
+    command.set_defaults(run=told_if_unusable("versions", _versions))
 
 
 def _hours(text: str) -> float:
@@ -48,18 +47,9 @@ def _versions(options: argparse.Namespace) -> int:
     from comfybridge.service import database, migrating, standings  # noqa: PLC0415
 
     url = database_of(options)
-    try:
-        migrating.migrate(url)
-        with database.durable(url) as connection:
-            known = standings.standings(connection, hours=options.hours)
-    except database.Away as exc:
-        sys.stderr.write(
-            say(
-                f"comfybridge versions: the database cannot be reached: {exc}\n",
-                f"comfybridge versions：无法连接数据库：{exc}\n",
-            )
-        )
-        return exits.UNAVAILABLE
+    migrating.migrate(url)
+    with database.durable(url) as connection:
+        known = standings.standings(connection, hours=options.hours)
     if options.json:
         facts = [{**dataclasses.asdict(each), "success": each.figures.success} for each in known]
         print(json.dumps(facts, ensure_ascii=False, indent=2))

@@ -64,9 +64,10 @@ FROM changed
 class NotAnAddress(ValueError):
     """What was given is no address of a server: a sentence in English and one in Chinese."""
 
-    def __init__(self) -> None:
-        super().__init__("A server's address looks like http://gpu1:8188.")
-        self.zh = "服务器地址形如 http://gpu1:8188。"
+    def __init__(self, typed: str) -> None:
+        given = repr(masked(typed))
+        super().__init__(f"{given} is no address of a server, such as http://gpu1:8188.")
+        self.zh = f"{given} 不是服务器地址，地址形如 http://gpu1:8188。"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +134,9 @@ def normal(url: str) -> str:
         parts = urlsplit(address)
         is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError as exc:
-        raise NotAnAddress from exc
+        raise NotAnAddress(url) from exc
     if not is_one or parts.query or parts.fragment or not address.isprintable() or " " in address:
-        raise NotAnAddress
+        raise NotAnAddress(url)
     return address
 
 
