@@ -3,13 +3,13 @@
 import argparse
 import dataclasses
 import json
-import unicodedata
 from pathlib import Path
 from typing import Any
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
 from comfybridge.cli.serving import add_database, database_of, folder, told_if_unusable
+from comfybridge.cli.tables import table
 
 _LONGEST = 24 * 366
 
@@ -54,7 +54,7 @@ def _versions(options: argparse.Namespace) -> int:
         facts = [{**dataclasses.asdict(each), "success": each.figures.success} for each in known]
         print(json.dumps(facts, ensure_ascii=False, indent=2))
     else:
-        print("\n".join(_table([_headings(), *map(_row, known)])))
+        print(table([_headings(), *map(_row, known)]))
     return exits.SUCCEEDED
 
 
@@ -103,16 +103,3 @@ def _gets(each: Any) -> str:
 
 def _s(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds is not None else "-"
-
-
-def _table(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def _width(text: str) -> int:
-    """In columns of a terminal, where Chinese characters take two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
