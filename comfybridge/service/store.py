@@ -138,7 +138,12 @@ def open_store(address: str) -> Store:
                 f"The store {address} is no address of a store: {_why(exc)}", f"{address} 不是存储地址：{_why(exc)}"
             ) from exc
     folder = Path(address)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        raise Unusable(
+            f"The store {folder} cannot be used: {exc.strerror}.", f"无法使用存储 {folder}：{exc.strerror}。"
+        ) from exc
     return Store(LocalStore(folder, automatic_cleanup=True), address)
 
 
