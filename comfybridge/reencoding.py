@@ -1,12 +1,39 @@
 """Pictures in another form, as ComfyUI makes them for ``/view`` and ``/upload/mask`` (server.py)."""
 
 import io
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from PIL import Image, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 
 PREVIEW_QUALITY = 90
-NoPicture = UnidentifiedImageError
-"""Raised of bytes that are no picture."""
+MOST_PIXELS = 100_000_000
+"""A picture takes 4 bytes for each, several times over."""
+_BEST = 100
+_BROKEN = (OSError, ValueError, SyntaxError, EOFError, TypeError, LookupError, OverflowError, struct.error, zlib.error)
+"""What Pillow raises of bytes that it cannot make sense of, or of sizes that a format has not."""
+
+
+class NoPicture(Exception):
+    """Bytes that are no picture, a broken one, or one that is too large."""
+
+
+@contextmanager
+def _opened(data: bytes) -> Iterator[Image.Image]:
+    """The picture; whatever is wrong with it comes out while it is used.
+
+    Raises:
+        NoPicture: something is.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise NoPicture(f"{image.width}x{image.height} pixels")
+            yield image
+    except (*_BROKEN, Image.DecompressionBombError) as exc:
+        raise NoPicture(str(exc)) from exc
 
 
 def preview_kind(wanted: str, channel: str) -> tuple[str, int]:
@@ -15,11 +42,11 @@ def preview_kind(wanted: str, channel: str) -> tuple[str, int]:
     if kind not in ("webp", "jpeg") or "a" in channel:
         kind = "webp"
     last = others[-1] if others else ""
-    return kind, int(last) if last.isdigit() else PREVIEW_QUALITY
+    return kind, min(int(last[:4]), _BEST) if last.isdecimal() else PREVIEW_QUALITY
 
 
 def preview(data: bytes, kind: str, quality: int, channel: str) -> bytes:
-    with Image.open(io.BytesIO(data)) as image:
+    with _opened(data) as image:
         picture = image.convert("RGB") if kind == "jpeg" or channel == "rgb" else image
         buffer = io.BytesIO()
         picture.save(buffer, kind, quality=quality)
@@ -28,7 +55,7 @@ def preview(data: bytes, kind: str, quality: int, channel: str) -> bytes:
 
 def channel(data: bytes, name: str) -> bytes:
     """The colours alone (``rgb``), or the transparency alone (``a``), as a PNG."""
-    with Image.open(io.BytesIO(data)) as image:
+    with _opened(data) as image:
         if name == "rgb":
             picture = image.convert("RGB")
         else:
@@ -42,20 +69,20 @@ def channel(data: bytes, name: str) -> bytes:
 
 def masked(original: bytes, mask: bytes) -> bytes:
     """The original picture with the alpha channel of the mask."""
-    with Image.open(io.BytesIO(original)) as picture, Image.open(io.BytesIO(mask)) as painted:
+    with _opened(original) as picture, _opened(mask) as painted:
         info = PngImagePlugin.PngInfo()
         for key, text in getattr(picture, "text", {}).items():
             info.add_text(key, text)
         merged = picture.convert("RGBA")
         merged.putalpha(painted.convert("RGBA").getchannel("A"))
-    buffer = io.BytesIO()
-    merged.save(buffer, "PNG", pnginfo=info, compress_level=1)
-    return buffer.getvalue()
+        buffer = io.BytesIO()
+        merged.save(buffer, "PNG", pnginfo=info, compress_level=1)
+        return buffer.getvalue()
 
 
 def transparency(data: bytes) -> bytes | None:
     """A mask that is white where the picture is fully transparent, as a PNG; ``None`` where it is so nowhere."""
-    with Image.open(io.BytesIO(data)) as image:
+    with _opened(data) as image:
         if not image.has_transparency_data:
             return None
         mask = image.convert("RGBA").getchannel("A").point(lambda alpha: 0 if alpha else 255)

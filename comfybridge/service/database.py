@@ -4,6 +4,9 @@ A notification only wakes, or shows progress: everything that matters is in a ro
 """
 
 import json
+import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -60,9 +63,34 @@ def durable(url: str) -> psycopg.Connection:
     return psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_S)
 
 
+UNUSABLE = re.compile("[\0\ud800-\udfff]")
+"""Characters that no text in PostgreSQL can have."""
+_PERHAPS_UNUSABLE = re.compile(r"\\u(0000|d[89a-f])")
+_INSTEAD = "\ufffd"
+
+
 def told(payload: Any) -> str:
-    return json.dumps(payload, ensure_ascii=False, separators=(",", ":"))
+    return UNUSABLE.sub(_INSTEAD, json.dumps(payload, ensure_ascii=False, separators=(",", ":")))
 
 
 def as_json(value: Any) -> Json:
-    return Json(value)
+    """JSON that PostgreSQL takes, and can take apart: what nodes tell may have any characters and numbers."""
+    return Json(value, dumps=_dumped)
+
+
+def _dumped(value: Any) -> str:
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except ValueError:
+        return json.dumps(_cleaned(value))
+    return json.dumps(_cleaned(value)) if _PERHAPS_UNUSABLE.search(text) else text
+
+
+def _cleaned(value: Any) -> Any:
+    if isinstance(value, str):
+        return UNUSABLE.sub(_INSTEAD, value)
+    if isinstance(value, Mapping):
+        return {UNUSABLE.sub(_INSTEAD, str(name)): _cleaned(inner) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_cleaned(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -3,9 +3,9 @@
 import re
 
 _SECRETS = (
-    (re.compile(r"(\b[a-z][a-z0-9+.-]*://)[^\s/?#@]*@", re.IGNORECASE), r"\1***@"),
+    (re.compile(r"(\b[a-z][a-z0-9+.-]{0,30}://)[^\s/?#@]*@", re.IGNORECASE), r"\1***@"),
     (
-        re.compile(r"([?&](?:[\w-]*(?:token|key|password|secret|signature)))=[^&\s\"'<>]+", re.IGNORECASE),
+        re.compile(r"([?&](?:[\w-]{0,60}(?:token|key|password|secret|signature)))=[^&\s\"'<>]+", re.IGNORECASE),
         r"\1=***",
     ),
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]+"), r"\1 ***"),

@@ -1,5 +1,6 @@
 """``POST /prompt``: checked against what the fleet has, and durable before the answer."""
 
+import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from comfybridge.service import allowed, catalogue
 from comfybridge.service.database import QUEUED, as_json, told
 from comfybridge.service.gateway import places, rows
 from comfybridge.service.gateway.backlog import Busy, hold_place
+from comfybridge.service.gateway.bodies import Malformed
 from comfybridge.service.gateway.callers import Caller
 from comfybridge.service.gateway.state import State
 from comfybridge.validation import Verdict, validate
@@ -56,10 +58,6 @@ INSERT INTO offers SELECT url, %(wants)s FROM unnest(%(able)s::text[]) AS url ON
 """
 
 
-class Malformed(Exception):
-    """No prompt of ComfyUI's, whatever the fleet has."""
-
-
 class Refused(Exception):
     """A 400 in ComfyUI's own shape."""
 
@@ -89,7 +87,7 @@ async def accept(state: State, caller: Caller, body: Any) -> Accepted:
         raise Malformed("the body is no object")
     number = _number(body)
     prompt_id = str(body["prompt_id"]) if "prompt_id" in body else str(uuid4())
-    if "\0" in prompt_id or not 0 < len(prompt_id) <= _LONGEST_ID:
+    if not 0 < len(prompt_id) <= _LONGEST_ID:
         raise Malformed("prompt_id is no usable text")
     try:
         accepted = await _new(state, caller, body, prompt_id, number)
@@ -117,6 +115,9 @@ async def _new(
         raise Malformed("prompt and extra_data are objects")
     await state.backlog.look()
     client_id = str(body.get("client_id") or "")
+    if len(client_id) > _LONGEST_ID:
+        # It goes into notifications, which are short.
+        raise Malformed(f"client_id has more than {_LONGEST_ID} characters")
     verdict, files = await _checked(state, caller, prompt, body.get("partial_execution_targets"))
     if (refusal := _forbidden(state, caller, prompt)) is not None:
         raise Refused(refusal, {})
@@ -203,9 +204,12 @@ def _number(body: Mapping[str, Any]) -> float | None:
     if "number" not in body:
         return None
     try:
-        return float(body["number"])
-    except (TypeError, ValueError) as exc:
+        number = float(body["number"])
+    except (TypeError, ValueError, OverflowError) as exc:
         raise Malformed("number is no number") from exc
+    if not math.isfinite(number):
+        raise Malformed("number is no number")
+    return number
 
 
 async def _checked(

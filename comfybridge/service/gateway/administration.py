@@ -4,13 +4,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 from psycopg import Connection
 
 from comfybridge.service import keys
 from comfybridge.service.database import durable
+from comfybridge.service.gateway.bodies import object_of
 from comfybridge.service.gateway.callers import admins_only, caller
 from comfybridge.service.gateway.state import STATE
 
@@ -43,7 +44,7 @@ async def get_keys(request: web.Request) -> web.Response:
 @_for_admins
 async def post_key(request: web.Request) -> web.Response:
     """Make a key; the answer is the only one that has it."""
-    values = await _values(request)
+    values = await object_of(request)
     name = str(values.pop("name", ""))
     made, text = await _on_database(request, lambda connection: keys.add(connection, name, values))
     return web.json_response({**keys.facts(made), "key": text}, status=201)
@@ -51,7 +52,7 @@ async def post_key(request: web.Request) -> web.Response:
 
 @_for_admins
 async def patch_key(request: web.Request) -> web.Response:
-    name, values = request.match_info["name"], await _values(request)
+    name, values = request.match_info["name"], await object_of(request)
     changed = await _on_database(request, lambda connection: keys.change(connection, name, values))
     return web.json_response(keys.facts(changed)) if changed is not None else _no_such(name)
 
@@ -61,16 +62,6 @@ async def delete_key(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     was_there = await _on_database(request, lambda connection: keys.revoke(connection, name))
     return web.Response(status=204) if was_there else _no_such(name)
-
-
-async def _values(request: web.Request) -> dict[str, Any]:
-    try:
-        values = await request.json()
-    except ValueError as exc:
-        raise keys.BadValue("The body is no JSON.", "请求内容不是 JSON。") from exc
-    if not isinstance(values, dict):
-        raise keys.BadValue("The body is no object.", "请求内容不是 JSON 对象。")
-    return values
 
 
 async def _on_database(request: web.Request, act: Callable[[Connection], Done]) -> Done:

@@ -5,6 +5,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 
+import psycopg
 from aiohttp import web
 
 from comfybridge import addresses
@@ -30,9 +31,9 @@ from comfybridge.service.gateway import (
     view,
     watching,
 )
-from comfybridge.service.gateway.accepting import Malformed
 from comfybridge.service.gateway.access import Handler, authenticated, watch
 from comfybridge.service.gateway.backlog import Backlog, Busy
+from comfybridge.service.gateway.bodies import Malformed, usable
 from comfybridge.service.gateway.callers import PAGE, caller
 from comfybridge.service.gateway.health import READINESS, Readiness, get_health, get_ready
 from comfybridge.service.gateway.hub import Hub
@@ -206,8 +207,11 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except Malformed as exc:
-        error = {"type": "invalid_request", "message": str(exc), "details": "", "extra_info": {}}
-        return web.json_response({"error": error, "node_errors": {}}, status=400)
+        return _malformed(str(exc))
+    except (psycopg.DataError, UnicodeEncodeError, RecursionError) as exc:
+        # An id with a NUL in it, a graph that is a chain of thousands: nothing that can be looked up or kept.
+        logger.warning("%s %s: %s", request.method, request.path, type(exc).__name__)
+        return _malformed("the request has texts or numbers that cannot be kept, or is too deep")
     except Busy as exc:
         error = {"type": exc.kind, "message": str(exc), "details": "", "extra_info": {}}
         again = {"Retry-After": str(exc.again_s)}
@@ -226,7 +230,13 @@ async def _guarded(request: web.Request, handler: Handler) -> web.StreamResponse
         return web.Response(status=503, text="The store is away.", headers={"Retry-After": "2"})
 
 
+def _malformed(message: str) -> web.Response:
+    error = {"type": "invalid_request", "message": message, "details": "", "extra_info": {}}
+    return web.json_response({"error": error, "node_errors": {}}, status=400)
+
+
 async def _socket(request: web.Request) -> web.StreamResponse:
+    usable(request.query.get("clientId", ""))
     return await request.app[STATE].hub.handle(request, caller(request).owner)
 
 

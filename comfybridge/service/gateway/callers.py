@@ -88,7 +88,8 @@ def is_from_here(request: web.Request) -> bool:
     """
     asked = request.headers.get("Host", "").lower()
     host, page = urlsplit(f"//{asked}").hostname, request.headers.get("Origin")
-    if any(name in request.headers for name in _PROXIED):
+    # "null" is what a page in a sandboxed frame says of itself, whoever's it is.
+    if any(name in request.headers for name in _PROXIED) or page == "null":
         return False
     # Other sites' pages are kept from a loopback address by ComfyUI's own rule already.
     is_docker = host == _OF_THIS_MACHINE and (page is None or urlsplit(page.lower()).netloc == asked)

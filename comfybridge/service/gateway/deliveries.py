@@ -10,7 +10,7 @@ from aiohttp import web
 from psycopg.rows import class_row, dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.bodies import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.state import STATE
 from comfybridge.service.masking import masked

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from comfybridge.service.database import as_json, told
 from comfybridge.service.gateway import places, rows
-from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.bodies import Malformed, json_of, object_of, usable
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.state import STATE
 
@@ -38,15 +38,12 @@ async def get_setting(request: web.Request) -> web.Response:
 
 
 async def post_settings(request: web.Request) -> web.Response:
-    changes = await _json(request)
-    if not isinstance(changes, dict):
-        raise Malformed("settings are an object")
-    await _store(request, changes)
+    await _store(request, await object_of(request))
     return web.Response()
 
 
 async def post_setting(request: web.Request) -> web.Response:
-    await _store(request, {request.match_info["id"]: await _json(request)})
+    await _store(request, {usable(request.match_info["id"]): await json_of(request)})
     return web.Response()
 
 
@@ -101,16 +98,9 @@ async def _settings(request: web.Request) -> dict[str, Any]:
 
 
 async def _store(request: web.Request, changes: dict[str, Any]) -> None:
-    if any("\0" in name for name in changes) or len(told(changes)) > _LARGEST:
-        raise Malformed("settings of such a size or name are not kept")
+    if len(told(changes)) > _LARGEST:
+        raise Malformed("settings of such a size are not kept")
     async with request.app[STATE].pool.connection() as connection, connection.transaction():
         for name in sorted(changes):
             values = {"owner": caller(request).owner, "name": name, "value": as_json(changes[name])}
             await connection.execute(_SET, {**values, "most": _MOST_SETTINGS})
-
-
-async def _json(request: web.Request) -> Any:
-    try:
-        return await request.json()
-    except ValueError as exc:
-        raise Malformed("the body is no JSON") from exc

@@ -1,11 +1,9 @@
 """``/comfybridge/servers``: which there are, and taking one in, pausing, draining and removing it. For admins."""
 
-import json
-
 from aiohttp import web
 
 from comfybridge.service import changing
-from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.bodies import Malformed, object_of
 from comfybridge.service.gateway.callers import admins_only, caller
 from comfybridge.service.gateway.state import STATE
 from comfybridge.service.servers import ACTIONS, NotAnAddress
@@ -21,11 +19,8 @@ async def post_servers(request: web.Request) -> web.Response:
     """``{"action": "add" | "pause" | "drain" | "resume" | "remove", "url": …}``."""
     if not caller(request).is_admin:
         return admins_only()
-    try:
-        body = await request.json()
-        action, url = body["action"], body["url"]
-    except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError) as exc:
-        raise Malformed("the body names an action and a url") from exc
+    body = await object_of(request)
+    action, url = body.get("action"), body.get("url")
     if action not in ACTIONS or not isinstance(url, str):
         raise Malformed(f"the action is one of {', '.join(ACTIONS)}, and the url a text")
     try:

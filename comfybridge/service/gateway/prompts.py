@@ -7,13 +7,15 @@ from aiohttp import web
 from comfybridge import listing
 from comfybridge.messages import ASK_FOR_LINKS
 from comfybridge.service.gateway import links, places, rows, shapes
-from comfybridge.service.gateway.accepting import Malformed, Refused, accept
+from comfybridge.service.gateway.accepting import Refused, accept
 from comfybridge.service.gateway.backlog import take_turn
+from comfybridge.service.gateway.bodies import Malformed, json_of, object_of
 from comfybridge.service.gateway.callers import admins_only, caller
 from comfybridge.service.gateway.state import STATE
 
 _AT_ONCE = 100
 """Entries of the queue that are held in memory."""
+_FARTHEST = 2**31 - 1
 
 
 async def get_prompt(request: web.Request) -> web.Response:
@@ -24,7 +26,7 @@ async def get_prompt(request: web.Request) -> web.Response:
 async def post_prompt(request: web.Request) -> web.Response:
     await take_turn(request.app[STATE].pool, caller(request))
     try:
-        accepted = await accept(request.app[STATE], caller(request), await _json(request))
+        accepted = await accept(request.app[STATE], caller(request), await json_of(request))
     except Refused as refusal:
         return web.json_response(refusal.body, status=400)
     number = int(accepted.number) if accepted.number.is_integer() else accepted.number
@@ -50,7 +52,7 @@ async def get_queue(request: web.Request) -> web.StreamResponse:
 
 async def post_queue(request: web.Request) -> web.Response:
     state, owner = request.app[STATE], caller(request).owner
-    body = await _object(request)
+    body = await object_of(request)
     if body.get("clear"):
         await rows.delete(state.pool, owner, None, keep_s=state.keep_s)
     if prompt_ids := _ids(body):
@@ -60,7 +62,7 @@ async def post_queue(request: web.Request) -> web.Response:
 
 async def post_interrupt(request: web.Request) -> web.Response:
     try:
-        body = await _object(request)
+        body = await object_of(request)
     except Malformed:
         body = {}
     prompt_id = body.get("prompt_id")
@@ -69,9 +71,9 @@ async def post_interrupt(request: web.Request) -> web.Response:
 
 
 async def post_free(request: web.Request) -> web.Response:
-    body = await _object(request)
     if not caller(request).is_admin:
         return admins_only()
+    body = await object_of(request)
     await rows.free(
         request.app[STATE].pool,
         unload_models=bool(body.get("unload_models")),
@@ -83,7 +85,7 @@ async def post_free(request: web.Request) -> web.Response:
 async def get_history(request: web.Request) -> web.Response:
     try:
         newest = int(request.query["max_items"]) if "max_items" in request.query else None
-        offset = int(request.query.get("offset", "-1"))
+        offset = min(int(request.query.get("offset", "-1")), _FARTHEST)
     except ValueError as exc:
         raise Malformed("max_items and offset are numbers") from exc
     owner = caller(request).owner
@@ -115,7 +117,7 @@ def _entry(request: web.Request, job: rows.Job) -> dict[str, Any]:
 
 async def post_history(request: web.Request) -> web.Response:
     pool, owner = request.app[STATE].pool, caller(request).owner
-    body = await _object(request)
+    body = await object_of(request)
     if body.get("clear"):
         await rows.hide(pool, owner, None)
     if prompt_ids := _ids(body):
@@ -141,21 +143,6 @@ async def get_job(request: web.Request) -> web.Response:
     if job is None or (job.state == "ended" and job.is_hidden):
         return web.json_response({"error": "Job not found"}, status=404)
     return web.json_response(shapes.detailed(job))
-
-
-async def _json(request: web.Request) -> Any:
-    """The body, whatever its content type says, as ComfyUI reads it."""
-    try:
-        return await request.json()
-    except ValueError as exc:
-        raise Malformed("the body is no JSON") from exc
-
-
-async def _object(request: web.Request) -> dict[str, Any]:
-    body = await _json(request)
-    if not isinstance(body, dict):
-        raise Malformed("the body is no object")
-    return body
 
 
 def _ids(body: dict[str, Any]) -> list[str]:

@@ -1,7 +1,10 @@
 """What the handlers of one gateway share."""
 
+import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 from aiohttp import web
 from psycopg_pool import AsyncConnectionPool
@@ -17,6 +20,10 @@ from comfybridge.service.signing import Signing
 from comfybridge.service.store import Store
 
 _DAY_S = 86400.0
+_MOST_DRAWN = 2
+"""Pictures that are changed at once: each takes the memory of a whole one, several times over."""
+
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +58,12 @@ class State:
     options: Options = Options()
     signing: Signing = field(default_factory=Signing)
     offering: Offering = field(default_factory=Offering)
+    _drawing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(_MOST_DRAWN))
+
+    async def draw(self, change: Callable[..., Drawn], *arguments: Any) -> Drawn:
+        """Change pictures, on a thread; whoever comes while others are at it waits."""
+        async with self._drawing:
+            return await asyncio.to_thread(change, *arguments)
 
 
 STATE = web.AppKey("state", State)

@@ -9,13 +9,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_exceptions import BadHttpMessage
 from aiohttp.web_request import FileField
 
 from comfybridge import reencoding
 from comfybridge.service import store
 from comfybridge.service.gateway import places, rows, uploads
-from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.bodies import Malformed, form_of
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.state import STATE, State
 
@@ -52,17 +51,14 @@ async def post_mask(request: web.Request) -> web.Response:
     if original is None:
         return web.Response(status=400)
     try:
-        painted = await asyncio.to_thread(reencoding.masked, await state.store.get_async(original.key), upload.data)
-    except (reencoding.NoPicture, ValueError) as exc:
+        painted = await state.draw(reencoding.masked, await state.store.get_async(original.key), upload.data)
+    except reencoding.NoPicture as exc:
         raise Malformed("the mask does not fit the picture") from exc
     return await _stored(state, owner, upload, painted)
 
 
 async def _read(request: web.Request) -> _Upload | None:
-    try:
-        form = await request.post()
-    except (ValueError, BadHttpMessage) as exc:
-        raise Malformed("the body is no form") from exc
+    form = await form_of(request)
     image = form.get("image")
     if not isinstance(image, FileField) or not image.filename:
         return None

@@ -7,7 +7,7 @@ from aiohttp import web
 from psycopg import AsyncConnection
 
 from comfybridge.service.gateway import trials
-from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.bodies import Malformed, object_of
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.offering import Offering
 from comfybridge.service.gateway.state import STATE
@@ -59,11 +59,8 @@ async def post_versions(request: web.Request) -> web.Response:
 
 
 async def _wanted(request: web.Request) -> tuple[str, str, str]:
-    try:
-        body = await request.json()
-    except ValueError as exc:
-        raise Malformed("the body is no JSON") from exc
-    if not isinstance(body, dict) or body.get("action") not in ("resume", "rollback"):
+    body = await object_of(request)
+    if body.get("action") not in ("resume", "rollback"):
         raise Malformed("action is resume or rollback, beside template and version")
     return str(body.get("template", "")), str(body.get("version", "")), str(body["action"])
 

@@ -1,6 +1,5 @@
 """``/view``: a file of the caller's out of the store, as it is, or a picture in another form."""
 
-import asyncio
 import mimetypes
 import posixpath
 from email.utils import format_datetime
@@ -16,6 +15,7 @@ from comfybridge.service.gateway.state import STATE
 _FORCED_DOWNLOADS = frozenset(
     {"text/html", "text/html-sandboxed", "application/xhtml+xml", "text/javascript", "text/css"}
 )
+_ESCAPED = str.maketrans({'"': r"\"", "\\": r"\\"})
 _DEAD = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/avif", "video/", "audio/")
 
 
@@ -49,15 +49,16 @@ async def get_view(request: web.Request) -> web.StreamResponse:
 
 
 async def _answer(request: web.Request, found: rows.File, data: bytes) -> web.StreamResponse:
-    disposition = {"Content-Disposition": f'filename="{found.filename}"'}
+    state = request.app[STATE]
+    disposition = {"Content-Disposition": f'filename="{_quotable(found.filename)}"'}
     channel = request.query.get("channel", "")
     try:
         if "preview" in request.query:
             kind, quality = reencoding.preview_kind(request.query["preview"], channel)
-            body = await asyncio.to_thread(reencoding.preview, data, kind, quality, channel)
+            body = await state.draw(reencoding.preview, data, kind, quality, channel)
             return web.Response(body=body, content_type=f"image/{kind}", headers=disposition)
         if channel in ("rgb", "a"):
-            body = await asyncio.to_thread(reencoding.channel, data, channel)
+            body = await state.draw(reencoding.channel, data, channel)
             return web.Response(body=body, content_type="image/png", headers=disposition)
     except reencoding.NoPicture:
         return web.Response(status=415)
@@ -78,6 +79,11 @@ async def _answer(request: web.Request, found: rows.File, data: bytes) -> web.St
     if request.headers.get("If-None-Match") == headers["ETag"]:
         return web.Response(status=HTTPStatus.NOT_MODIFIED, headers=headers)
     return _part(request, data, headers)
+
+
+def _quotable(filename: str) -> str:
+    """The name between quotes: a node may have given it any characters, and a line's end would end the header."""
+    return "".join(character if character.isprintable() else "_" for character in filename).translate(_ESCAPED)
 
 
 def _part(request: web.Request, data: bytes, headers: dict[str, str]) -> web.Response:

@@ -20,6 +20,7 @@ from comfybridge.service.gateway.openai.outcomes import Ended
 from comfybridge.service.gateway.openai.reading import Wish
 from comfybridge.service.gateway.rows import File
 from comfybridge.service.gateway.state import STATE
+from comfybridge.service.store import StoreAway
 from comfybridge.service.supervised import DATABASE_FAULTS
 from comfybridge.template import Template
 
@@ -67,8 +68,8 @@ def _events(request: web.Request, done: "asyncio.Task[_Drawn]", kind: str) -> It
         facts, pictures = done.result()
     except ApiError as exc:
         yield {"type": "error", "error": errors.body(request, exc)}
-    except DATABASE_FAULTS:
-        away = ApiError(503, "The database is away: try again later.", "数据库暂时不可用，请稍后再试。")
+    except (*DATABASE_FAULTS, StoreAway):
+        away = ApiError(503, "The service is busy: try again later.", "服务繁忙，请稍后再试。")
         yield {"type": "error", "error": errors.body(request, away)}
     else:
         for each in pictures:
@@ -103,7 +104,10 @@ async def _picture(request: web.Request, wish: Wish, file: File) -> dict[str, st
     except FileNotFoundError as exc:
         raise outcomes.gone(file.filename) from exc
     if not is_as_saved:
-        data = await asyncio.to_thread(reencoding.preview, data, wish.format, wish.quality, "")
+        try:
+            data = await request.app[STATE].draw(reencoding.preview, data, wish.format, wish.quality, "")
+        except reencoding.NoPicture as exc:
+            raise outcomes.gone(file.filename) from exc
     return {"b64_json": base64.b64encode(data).decode()}
 
 

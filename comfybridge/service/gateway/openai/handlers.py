@@ -8,6 +8,9 @@ from typing import Any
 from aiohttp import web
 from aiohttp.web_request import FileField
 
+from comfybridge import reencoding
+from comfybridge.service.gateway import bodies
+from comfybridge.service.gateway.bodies import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.openai import answering, drawing, editing, errors, reading
 from comfybridge.service.gateway.openai.drawing import Asked
@@ -28,9 +31,13 @@ async def post_generation(request: web.Request) -> web.StreamResponse:
 async def post_edit(request: web.Request) -> web.StreamResponse:
     fields, files = await _form(request)
     wish = reading.wish(fields)
-    task, given = await asyncio.to_thread(
-        editing.files, wish.model, files, drawing.templates(request.app[STATE], caller(request), wish.user)
-    )
+    state = request.app[STATE]
+    try:
+        task, given = await state.draw(
+            editing.files, wish.model, files, drawing.templates(state, caller(request), wish.user)
+        )
+    except reencoding.NoPicture as exc:
+        raise errors.invalid("A picture is broken.", "图片已损坏。", param="image") from exc
     inputs = replace(wish.inputs, files=given)
     asked = Asked(model=wish.model, task=task, inputs=inputs, user=wish.user, key=_idempotency_key(request))
     return await answering.answer(request, wish, asked, "image_edit")
@@ -60,12 +67,9 @@ async def runnable(request: web.Request) -> list[Model]:
 
 async def json_object(request: web.Request) -> Mapping[str, Any]:
     try:
-        body = await request.json()
-    except ValueError as exc:
-        raise errors.invalid("The body is not valid JSON.", "请求内容不是有效的 JSON。") from exc
-    if not isinstance(body, dict):
-        raise errors.invalid("The body must be a JSON object.", "请求内容必须是 JSON 对象。")
-    return body
+        return await bodies.object_of(request)
+    except Malformed as exc:
+        raise errors.invalid(f"The request cannot be read: {exc}.", "请求内容必须是有效的 JSON 对象。") from exc
 
 
 def _shown(model: Model) -> dict[str, Any]:
@@ -95,8 +99,8 @@ def _idempotency_key(request: web.Request) -> str:
 async def _form(request: web.Request) -> tuple[dict[str, Any], editing.Given]:
     """The texts and the files of a form, as OpenAI's clients send it."""
     try:
-        form = await request.post()
-    except ValueError as exc:
+        form = await bodies.form_of(request)
+    except Malformed as exc:
         raise errors.invalid("The body is no form.", "请求内容不是表单。") from exc
     fields: dict[str, Any] = {}
     given = editing.Given([], [])
