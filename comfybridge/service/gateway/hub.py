@@ -20,8 +20,10 @@ from psycopg_pool import AsyncConnectionPool
 from comfybridge.service import frames
 from comfybridge.service.database import ENDED, FRAMES, QUEUED, STARTED
 from comfybridge.service.frames import Frame, Parcel
+from comfybridge.service.gateway import rows
 from comfybridge.service.gateway.endings import Endings
 from comfybridge.service.gateway.onlookers import Onlookers
+from comfybridge.service.gateway.recent import Recent
 from comfybridge.service.supervised import DATABASE_FAULTS
 
 logger = logging.getLogger(__name__)
@@ -114,6 +116,7 @@ class Hub:
         self._pool = pool
         self.endings = Endings()
         self.onlookers = Onlookers()
+        self.recent = Recent()
         self.features = dict(FEATURES)
         """What clients are told that this gateway can."""
         self._clients: dict[str, set[Client]] = {}
@@ -243,10 +246,13 @@ class Hub:
         if len(self._told) > _MOST_TOLD:
             del self._told[next(iter(self._told))]
         self._open[owner].discard(prompt_id)
-        async with self._pool.connection() as connection:
-            query = "SELECT history FROM jobs WHERE prompt_id = %s"
-            row = await (await connection.execute(query, (prompt_id,))).fetchone()
-        history = row[0] if row is not None else None
+        changes = self.recent.changes
+        history = None
+        if (found := await rows.ended(self._pool, owner, prompt_id)) is not None:
+            job, files = found
+            history = job.history
+            if job.state == "ended":
+                self.recent.remember(owner, job, files, changes=changes)
         for frame in frames.of_end(prompt_id, history):
             self._tell(owner, client_id, frame)
         for client in self._hearers(owner, client_id):

@@ -100,6 +100,7 @@ async def _stored(state: State, owner: str, upload: _Upload, data: bytes) -> web
     await rows.announce(state.pool, kept.key)
     await state.store.put_async(kept.key, data)
     await rows.keep(state.pool, owner, kept)
+    state.hub.recent.forget()
     return web.json_response({"name": filename, "subfolder": subfolder, "type": folder})
 
 

@@ -38,7 +38,7 @@ async def get_view(request: web.Request) -> web.StreamResponse:
         owner = links.owner_of(state, request.query, place) if "signature" in request.query else caller(request).owner
     except links.BadLinkError as exc:
         return web.Response(status=403, text=str(exc))
-    found = await rows.file(state.pool, owner, place)
+    found = state.hub.recent.file(owner, place) or await rows.file(state.pool, owner, place)
     if found is None:
         return web.Response(status=404)
     try:
