@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from comfybridge.service.gateway import rows
-from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.bodies import Malformed
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.state import STATE
 

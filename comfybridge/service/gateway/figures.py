@@ -7,7 +7,7 @@ from aiohttp import web
 
 from comfybridge.service import standings
 from comfybridge.service.database import durable
-from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.bodies import Malformed
 from comfybridge.service.gateway.callers import admins_only, caller
 from comfybridge.service.gateway.state import STATE
 from comfybridge.service.standings import Standing

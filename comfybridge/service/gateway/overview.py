@@ -13,7 +13,7 @@ from psycopg.rows import dict_row
 
 from comfybridge.service import priorities, servers
 from comfybridge.service.gateway import captions, links
-from comfybridge.service.gateway.accepting import Malformed
+from comfybridge.service.gateway.bodies import Malformed
 from comfybridge.service.gateway.callers import Caller, caller
 from comfybridge.service.gateway.state import STATE, State
 from comfybridge.service.masking import masked
