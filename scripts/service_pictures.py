@@ -86,6 +86,7 @@ def main() -> None:
             while not page.evaluate("[...document.querySelectorAll('.thumb img')].every((image) => image.complete)"):
                 page.wait_for_timeout(100)
             page.screenshot(path=shot)
+            page.unroute_all(behavior="ignoreErrors")
             save(shot, PICTURES / f"service-{scheme}.webp")
         fleet.end_all()
 

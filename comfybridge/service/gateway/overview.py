@@ -30,10 +30,13 @@ _SHOWN = ("image/", "video/", "audio/")
 _NOT_TROUBLES = ("succeeded", "cancelled")
 
 _COUNTS = """
-SELECT count(*) FILTER (WHERE state = 'queued') AS queued, count(*) FILTER (WHERE state = 'claimed') AS claimed,
-    count(*) FILTER (WHERE state = 'running') AS running,
-    extract(epoch FROM now() - min(created) FILTER (WHERE state = 'queued'))::float AS oldest_s
-FROM jobs WHERE state <> 'ended' {mine}
+SELECT queued, oldest_s, claimed, running FROM (
+    SELECT count(*) AS queued, extract(epoch FROM now() - min(created))::float AS oldest_s
+    FROM jobs WHERE state = 'queued' {mine}
+) AS waiting CROSS JOIN (
+    SELECT count(*) FILTER (WHERE state = 'claimed') AS claimed, count(*) FILTER (WHERE state = 'running') AS running
+    FROM jobs WHERE state IN ('claimed', 'running') {mine}
+) AS held
 """
 _HELD = """
 SELECT prompt_id, owner, state, template, priority, server, progress, estimate_s, cancel_asked IS NOT NULL AS is_ending,
