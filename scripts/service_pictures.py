@@ -25,7 +25,7 @@ from tests.service.running import folder
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
 MOST_BYTES = 200 * 1000
-SIZE = {"width": 1440, "height": 1290}
+SIZE = {"width": 1440, "height": 1340}
 SERVERS, WORK_S = 3, 8.0
 WISHES = (
     "a red fox in snow, photograph",
@@ -70,7 +70,7 @@ def main() -> None:
         store = stack.enter_context(folder())
         fleet = stack.enter_context(service(postgres.url, store, servers=SERVERS, work=WORK_S))
         browser = stack.enter_context(chromium())
-        send(fleet, WISHES)
+        send(fleet, WISHES[:8])
         eventually(lambda: fleet.one("SELECT count(*) FROM jobs WHERE state <> 'ended'") == 0)
         remember(fleet.connection)
         pages = {scheme: opened(browser, fleet, scheme) for scheme in ("light", "dark")}
@@ -86,6 +86,7 @@ def main() -> None:
             while not page.evaluate("[...document.querySelectorAll('.thumb img')].every((image) => image.complete)"):
                 page.wait_for_timeout(100)
             page.screenshot(path=shot)
+            page.unroute_all(behavior="ignoreErrors")
             save(shot, PICTURES / f"service-{scheme}.webp")
         fleet.end_all()
 
@@ -142,7 +143,8 @@ def send(fleet: Service, wishes: Sequence[str]) -> None:
 
 
 def opened(browser: Browser, fleet: Service, scheme: str) -> Page:
-    names = {comfyui.url: f"http://gpu{number + 1}:8188" for number, comfyui in enumerate(fleet.comfyuis)}
+    urls = fleet.connection.execute("SELECT url FROM servers ORDER BY registered, url").fetchall()
+    names = {url: f"http://gpu{number + 1}:8188" for number, (url,) in enumerate(urls)}
     context = browser.new_context(viewport=SIZE, color_scheme=scheme, locale="en-GB")
     page = context.new_page()
     page.route("**/comfybridge/overview*", lambda route: _renamed(route, names))

@@ -185,6 +185,32 @@ def test_gateway_goes_away_and_comes_back(fleet: Service, opened: Opened) -> Non
     expect(page.get_by_role("button", name="Open: after it came back")).to_be_visible()
 
 
+def test_goes_on_without_a_websocket(fleet: Service, opened: Opened) -> None:
+    page = opened(fleet.url, expect="WebSocket")
+    page.route_web_socket("**/comfybridge/ws*", lambda socket: socket.close())
+    page.locator("#key").fill(ANNA)
+    page.keyboard.press("Enter")
+    expect(page.locator(".live")).to_have_text("Every 2 s")
+    with closing(fleet.server(ANNA)) as anna:
+        sent(anna, "without a socket", seed=71)
+    expect(page.get_by_role("button", name="Open: without a socket")).to_be_visible()
+
+
+def test_keyboard_alone_and_focus_stays_near(fleet: Service, opened: Opened) -> None:
+    page = opened(fleet.url, ANNA)
+    hold(fleet)
+    with closing(fleet.server(ANNA)) as anna:
+        for number in range(7):
+            sent(anna, f"boat {number}", seed=800 + number)
+        eventually(lambda: are_running(fleet, 2))
+        rows = page.locator(".waiting .row")
+        expect(rows).to_have_count(5)
+        rows.nth(3).get_by_role("button").focus()
+        page.keyboard.press("Enter")
+        expect(rows).to_have_count(4)
+        expect(rows.nth(3).get_by_role("button")).to_be_focused()
+
+
 def test_figures_over_a_window_and_trouble_in_words(fleet: Service, opened: Opened) -> None:
     page = opened(fleet.url, ADMIN)
     with closing(fleet.server(ADMIN)) as admin:

@@ -3,6 +3,7 @@
 Every look costs the same few index scans, however much waits: lists are short, and graphs are read once for each job.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -21,15 +22,21 @@ from comfybridge.service.masking import masked
 PAGE_SIZE = 50
 _MOST_RUNNING, _MOST_RECENT, _MOST_PICTURES, _MOST_TROUBLES = 100, 60, 30, 8
 _MOST_CAPTIONS, _MOST_WAITING = 2000, 200
+_MOST_PROMPTS = 80
+"""So many graphs are read at once; the others at the next look."""
 _DIGITS = 9
+_DAY_S, _HOUR_S = 86400, 3600
 _SHOWN = ("image/", "video/", "audio/")
 _NOT_TROUBLES = ("succeeded", "cancelled")
 
 _COUNTS = """
-SELECT count(*) FILTER (WHERE state = 'queued') AS queued, count(*) FILTER (WHERE state = 'claimed') AS claimed,
-    count(*) FILTER (WHERE state = 'running') AS running,
-    extract(epoch FROM now() - min(created) FILTER (WHERE state = 'queued'))::float AS oldest_s
-FROM jobs WHERE state <> 'ended' {mine}
+SELECT queued, oldest_s, claimed, running FROM (
+    SELECT count(*) AS queued, extract(epoch FROM now() - min(created))::float AS oldest_s
+    FROM jobs WHERE state = 'queued' {mine}
+) AS waiting CROSS JOIN (
+    SELECT count(*) FILTER (WHERE state = 'claimed') AS claimed, count(*) FILTER (WHERE state = 'running') AS running
+    FROM jobs WHERE state IN ('claimed', 'running') {mine}
+) AS held
 """
 _HELD = """
 SELECT prompt_id, owner, state, template, priority, server, progress, estimate_s, cancel_asked IS NOT NULL AS is_ending,
@@ -78,7 +85,7 @@ class Captions:
         self._known: dict[str, tuple[str, dict[str, str]]] = {}
 
     async def read(self, connection: AsyncConnection, prompt_ids: Sequence[str]) -> None:
-        lacking = [prompt_id for prompt_id in prompt_ids if prompt_id not in self._known]
+        lacking = [prompt_id for prompt_id in prompt_ids if prompt_id not in self._known][:_MOST_PROMPTS]
         if not lacking:
             return
         for row in await _rows(connection, _PROMPTS, prompt_ids=lacking):
@@ -175,6 +182,11 @@ async def _of_fleet(connection: AsyncConnection, state: State) -> Row:
     }
 
 
+def _link_s() -> float:
+    """So long that links are the same for an hour, and what a browser has of them counts."""
+    return _DAY_S - time.time() % _HOUR_S + 0.5
+
+
 def _pictures(state: State, recent: Sequence[Row], files: Sequence[Row]) -> list[Row]:
     """The files of the latest jobs, with links that a page can show without sending its key along."""
     of_job: dict[str, list[Row]] = {}
@@ -191,7 +203,7 @@ def _pictures(state: State, recent: Sequence[Row], files: Sequence[Row]) -> list
             "filename": file["filename"],
             "mime": file["mime"],
             "link": links.signed(
-                state, file["owner"], (file["type"], file["subfolder"], file["filename"]), seconds=state.options.link_s
+                state, file["owner"], (file["type"], file["subfolder"], file["filename"]), seconds=_link_s()
             ).lstrip("/"),
         }
         for job in recent

@@ -27,13 +27,14 @@ export function say(element, text) {
 
 /** The children of a list as the items say: known ones stay, with their focus and their pictures. */
 export function keep(list, items, keyOf, make, update) {
+  const wanted = new Set(items.map((item) => String(keyOf(item))));
+  for (const child of [...list.children]) if (!wanted.has(child.dataset.key)) leave(child);
   const known = new Map([...list.children].map((child) => [child.dataset.key, child]));
   let place = list.firstElementChild;
   for (const item of items) {
     const key = String(keyOf(item));
     let child = known.get(key);
-    if (child) known.delete(key);
-    else {
+    if (!child) {
       child = make(item);
       child.dataset.key = key;
     }
@@ -41,10 +42,15 @@ export function keep(list, items, keyOf, make, update) {
     else list.insertBefore(child, place);
     update(child, item);
   }
-  for (const child of known.values()) {
-    child.dispatchEvent(new Event("gone"));
-    child.remove();
-  }
+}
+
+/** Take a child out; whoever was at it with the keyboard goes on at the next one. */
+function leave(child) {
+  const hadFocus = child.contains(document.activeElement);
+  const next = child.nextElementSibling ?? child.previousElementSibling;
+  child.dispatchEvent(new Event("gone"));
+  child.remove();
+  if (hadFocus) (next?.querySelector("button") ?? next)?.focus();
 }
 
 /** Ask before what cannot be taken back; whether the answer was yes. */

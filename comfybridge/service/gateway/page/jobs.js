@@ -64,6 +64,7 @@ export function showRunning(card, job) {
     card.shown = at.picture;
     picture.onload = () => before && URL.revokeObjectURL(before);
     picture.hidden = false;
+    card.classList.add("is-seen");
   }
   picture.alt = t("preview_of", nameOf(job));
   say(card.querySelector(".node"), at.title || t("starting"));

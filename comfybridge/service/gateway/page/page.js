@@ -13,7 +13,7 @@ const FIGURES_EVERY_MS = 15000;
 const isNarrow = matchMedia("(max-width: 820px)");
 const WINDOWS = { latest: null, 1: 1, 24: 24, 168: 168 };
 
-const state = { overview: null, figures: null, figuresRead: 0, window: "24", offset: 0, isLive: false, problem: "" };
+const state = { overview: null, figures: null, figuresRead: 0, window: "24", offset: 0, isLive: false, problem: "", isSigningIn: false };
 let parts = null;
 let timer = 0;
 let underway = null;
@@ -62,10 +62,11 @@ async function read() {
   asked = Date.now();
   try {
     state.overview = await ask(`comfybridge/overview?offset=${state.offset}&limit=${isNarrow.matches ? 6 : 12}`);
+    const wasAway = state.problem;
     state.problem = "";
     if (!parts) build();
     watching.start();
-    watching.hurry();
+    if (wasAway) watching.hurry();
     show();
     await readFigures();
   } catch (error) {
@@ -136,6 +137,7 @@ function signIn(problem) {
   clearTimeout(timer);
   Object.assign(state, { overview: null, figures: null, figuresRead: 0, offset: 0 });
   parts = null;
+  state.isSigningIn = true;
   const input = el("input", { id: "key", type: "password", autocomplete: "current-password", required: true, spellcheck: "false" });
   const told = el("p", { class: "problem", role: "alert", id: "problem" }, problem);
   const form = el(
@@ -150,6 +152,7 @@ function signIn(problem) {
     try {
       await ask("comfybridge/overview", { as: input.value.trim() });
       key.set(input.value.trim());
+      state.isSigningIn = false;
       refresh();
     } catch (error) {
       say(told, error instanceof Refused ? (error.status === 401 ? t("key_wrong") : t("refused", error.message)) : t("away"));
@@ -193,7 +196,7 @@ function build() {
     pictures: section("pictures", el("ul", { class: "thumbs" }), firstJob()),
     waiting: section("waiting", el("ul", { class: "rows" }), el("p", { class: "empty" }, t("no_waiting")), pager()),
     troubles: section("troubles", el("ul", { class: "rows" }), el("p", { class: "empty" }, t("no_troubles"))),
-    notices: el("div", { class: "notices" }),
+    notices: el("div", { class: "notices", "aria-live": "polite" }),
   };
   if (isAdmin) {
     parts.servers = section("servers", el("ul", { class: "rows" }), noServers());
@@ -342,8 +345,8 @@ document.addEventListener("visibilitychange", () => {
     clearTimeout(timer);
     watching.stop();
     state.isLive = false;
-  } else if (parts) {
-    if (!state.problem) watching.start();
+  } else if (!state.isSigningIn) {
+    if (parts && !state.problem) watching.start();
     refresh();
   }
 });

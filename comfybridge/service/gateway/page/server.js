@@ -2,6 +2,7 @@
 
 const KEPT = "comfybridge-key";
 const PATIENCE_MS = 10000;
+const PATIENCE_OF_ACTS_MS = 60000; // thousands of jobs may be cancelled at once
 const AGAIN_MS = [1000, 2000, 4000, 8000];
 
 export class Refused extends Error {
@@ -30,7 +31,7 @@ export async function ask(path, { body, as } = {}) {
     method: body ? "POST" : "GET",
     headers: body ? { ...headers, "Content-Type": "application/json" } : headers,
     body: body && JSON.stringify(body),
-    signal: AbortSignal.timeout(PATIENCE_MS),
+    signal: AbortSignal.timeout(body ? PATIENCE_OF_ACTS_MS : PATIENCE_MS),
   });
   const text = await answer.text();
   let told = null;

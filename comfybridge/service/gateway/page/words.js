@@ -145,8 +145,7 @@ export const language = { now: kept() };
 function kept() {
   const chosen = localStorage.getItem(KEPT);
   if (chosen === "en" || chosen === "zh") return chosen;
-  return (navigator.languages || [navigator.language]).some((tag) => tag.toLowerCase().startsWith("zh")) &&
-    !navigator.language.toLowerCase().startsWith("en") ? "zh" : "en";
+  return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
 }
 
 export function choose(tag) {
