@@ -1,10 +1,11 @@
 """What a server is and has, told to the fleet: its classes, its models, its health, and which jobs it can run."""
 
+import contextlib
 import logging
 import time
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, errors
 
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
@@ -28,7 +29,18 @@ _HEALTH = """
 UPDATE servers SET health = %s, reason = %s, reason_zh = %s, stats = coalesce(%s, stats)
 WHERE url = %s
 """
+# Megabytes each, and a new one with every model file that somebody adds.
+_FORGET = """
+DELETE FROM definitions WHERE NOT EXISTS (SELECT FROM servers WHERE servers.definitions = definitions.digest)
+"""
 _UNKNOWN_WANTS = "SELECT digest, needs FROM wants WHERE digest <> ALL (%s)"
+
+
+def forget(connection: Connection) -> None:
+    """Drop what no server has any more."""
+    # Where one is taken up again just now, they go another time.
+    with contextlib.suppress(errors.ForeignKeyViolation):
+        connection.execute(_FORGET)
 
 
 class Description:

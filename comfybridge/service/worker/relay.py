@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from queue import Empty, SimpleQueue
-from threading import Event
+from threading import Condition, Event
 from typing import Any
 
 from psycopg import Connection
@@ -31,6 +31,7 @@ class _Followed:
     on_executed: Callable[[Frame], None]
     has_started: bool = False
     previewed: float = 0.0
+    ended: float | None = None
     progress: dict[str, Any] = field(default_factory=dict)
 
 
@@ -49,6 +50,7 @@ class Relay:
         self._followed: dict[str, _Followed] = {}
         self._waiting: SimpleQueue[_Item | Bill] = SimpleQueue()
         self._has_end = Event()
+        self._changed = Condition()
 
     def follow(self, job: Claimed, on_start: Callable[[], None], on_executed: Callable[[Frame], None]) -> None:
         """Pass on the job's frames from now on; ``on_start`` is called when it leaves its ComfyUI's queue.
@@ -64,7 +66,9 @@ class Relay:
 
     def leave(self, prompt_id: str) -> None:
         """Pass on no more of a job."""
-        self._followed.pop(prompt_id, None)
+        with self._changed:
+            self._followed.pop(prompt_id, None)
+            self._changed.notify_all()
 
     def ended(self, bill: Bill) -> None:
         """Tell of a job's end, after what came of it before."""
@@ -83,7 +87,24 @@ class Relay:
         """The job waits in its ComfyUI's queue once more: it will start a second time."""
         followed = self._followed.get(prompt_id)
         if followed is not None:
-            followed.has_started = False
+            with self._changed:
+                followed.has_started, followed.ended = False, None
+                self._changed.notify_all()
+
+    def wait_for_earlier(self, job: Claimed, seconds: float) -> None:
+        """Wait until this worker left all jobs of the same owner that ended before this one, but not for ever."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._has_earlier(job), seconds)
+
+    def _has_earlier(self, job: Claimed) -> bool:
+        ended = self.ended_at(job.prompt_id)
+        others = [one for one in list(self._followed.values()) if one.job.owner == job.owner and one.job is not job]
+        return any(one.ended is not None and one.ended < ended for one in others)
+
+    def ended_at(self, prompt_id: str) -> float:
+        """When the news came that ComfyUI ended the job, by ``time.monotonic``; now, where none came."""
+        followed = self._followed.get(prompt_id)
+        return followed.ended if followed is not None and followed.ended is not None else time.monotonic()
 
     @property
     def not_started(self) -> list[str]:
@@ -106,6 +127,8 @@ class Relay:
         followed = self._followed.get(prompt_id)
         if followed is not None and name == "executed":
             followed.on_executed(frame)
+        if followed is not None and name in frames.ENDS:
+            followed.ended = time.monotonic()
         if followed is None or name not in frames.PASSED_ON:
             return
         if name == "executing":
