@@ -1,4 +1,4 @@
-"""Bytes by key in a local folder. obstore would do it, too: on threads of its own, to which each file is handed over."""
+"""Bytes by key in a local folder. obstore would do it, too: on threads of its own, to which it hands each file over."""
 
 import secrets
 from pathlib import Path
