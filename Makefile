@@ -4,8 +4,8 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check test-dify test-live bench faults crashes table examples package release-check troubleshooting pictures
-.PHONY: clean
+.PHONY: help demo test check test-browser test-dify test-live bench faults crashes table examples package release-check troubleshooting pictures
+.PHONY: service-pictures clean
 
 # The prompt goes to the demo as it was typed: unexpanded by make, and through the environment, never through the shell's text.
 override PROMPT := $(value PROMPT)
@@ -16,7 +16,7 @@ demo: ## Generate a picture as Dify would: make demo PROMPT="a lighthouse in a s
 	@python="$$(scripts/venv.sh plugin plugin,simulator)" && exec "$$python" -m comfybridge.demo "$$PROMPT"
 
 test: ## All tests but those inside Dify's engine; ARGS="-k name" goes to pytest
-	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m pytest --ignore=tests/dify $(if $(COMFYUI_URL),,-n logical --dist worksteal) $(ARGS)
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m pytest --ignore=tests/dify --ignore=tests/browser $(if $(COMFYUI_URL),,-n logical --dist worksteal) $(ARGS)
 
 check: ## Lint, formatting, types, import rules
 	@python="$$(scripts/venv.sh plugin test,check)" && scripts/check.sh "$$python"
@@ -25,9 +25,12 @@ test-dify: ## The tool inside Dify's workflow engine (graphon; about 900 MB; Pyt
 	@plugin="$$(scripts/venv.sh plugin plugin)" && engine="$$(scripts/venv.sh dify dify 3.12 3.13)" && \
 	COMFYBRIDGE_PLUGIN_PYTHON="$$plugin" exec "$$engine" -m pytest tests/dify $(ARGS)
 
+test-browser: ## The page of the service in Chromium; COMFYBRIDGE_BROWSER=/path/to/chromium where none is found
+	@python="$$(scripts/venv.sh plugin test,browser)" && exec "$$python" -m pytest tests/browser $(ARGS)
+
 test-live: ## The contract tests against a real ComfyUI: make test-live COMFYUI_URL=http://127.0.0.1:8188
 	@if [ -z "$$COMFYUI_URL" ]; then echo "Say which server: make test-live COMFYUI_URL=http://127.0.0.1:8188" >&2; exit 2; fi
-	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m pytest -m contract --ignore=tests/dify $(ARGS)
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m pytest -m contract --ignore=tests/dify --ignore=tests/browser $(ARGS)
 
 bench: ## Measure
 	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m bench $(ARGS)
@@ -55,6 +58,9 @@ troubleshooting: ## Write docs/troubleshooting.md and its Chinese page from the 
 
 pictures: ## Make the pictures of the documentation, by calls of the plugin's process on the simulator
 	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m scripts.pictures
+
+service-pictures: ## Make the pictures of the service's page; needs a Chromium as `make test-browser` does
+	@python="$$(scripts/venv.sh plugin test,browser)" && exec "$$python" -m scripts.service_pictures
 
 clean: ## Remove what the targets above made, the environments included
 	rm -rf .venv-* build dist out *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

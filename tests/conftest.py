@@ -6,6 +6,15 @@ import pytest
 
 from comfybridge.simulator import Simulator
 
+try:
+    from hypothesis import settings
+except ImportError:  # inside Dify's engine, whose tests do without
+    pass
+else:
+    # What a single example takes is the machine's affair: it may stall.
+    settings.register_profile("patient", deadline=None)
+    settings.load_profile("patient")
+
 
 @pytest.fixture
 def comfyui() -> Iterator[Simulator]:

@@ -8,34 +8,50 @@ from typing import Any
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
-from comfybridge.cli.serving import add_database, database_of
+from comfybridge.cli.serving import add_database, database_of, told_if_unusable
+from comfybridge.cli.tables import table
 from comfybridge.service import priorities
 
 _NONE = "none"
-_HEADINGS = ("name", "admin", "priority", "rate", "running", "queued", "pixels", "templates", "created", "revoked")
+_COLUMNS = {
+    "name": ("NAME", "名称"),
+    "admin": ("ADMIN", "管理员"),
+    "priority": ("PRIORITY", "优先级"),
+    "rate": ("RATE", "每分钟"),
+    "running": ("RUNNING", "同时运行"),
+    "queued": ("QUEUED", "同时排队"),
+    "pixels": ("PIXELS", "像素"),
+    "templates": ("TEMPLATES", "模板"),
+    "created": ("CREATED", "创建时间"),
+    "revoked": ("REVOKED", "吊销时间"),
+}
 
 
 def add(command: argparse.ArgumentParser) -> None:
-    verbs = command.add_subparsers(required=True, metavar="VERB")
+    verbs = command.add_subparsers(title=say("what to do", "操作"), required=True, metavar="ACTION")
     adding = _verb(verbs, "add", say("make a key; it is shown once", "创建密钥，仅显示一次"), _add)
-    adding.add_argument("name", help=say("whose it is", "名称"))
+    _add_name(adding)
     _add_values(adding)
     listing = _verb(verbs, "list", say("list the keys", "列出密钥"), _list)
     listing.add_argument("--json", action="store_true", help=say("print JSON", "输出 JSON"))
     changing = _verb(verbs, "set", say("change what a key may do", "修改密钥的权限"), _set)
-    changing.add_argument("name")
+    _add_name(changing)
     _add_values(changing)
     revoking = _verb(verbs, "revoke", say("end a key, at once and for good", "立即永久吊销密钥"), _revoke)
-    revoking.add_argument("name")
+    _add_name(revoking)
     renewing = _verb(
         verbs, "renew-links", say("sign links with a new secret from now on", "此后用新的密钥签名链接"), _renew
     )
     signed = _verb(verbs, "webhook", say("show the secret of a key's webhook", "显示密钥的 webhook 签名密钥"), _webhook)
-    signed.add_argument("name")
+    _add_name(signed)
     another = say("make another one, which counts from now on", "更换签名密钥，立即生效")
     signed.add_argument("--renew", action="store_true", help=another)
     at_once = say("and let those of the old one open nothing any more", "并使旧链接立即失效")
     renewing.add_argument("--at-once", action="store_true", help=at_once)
+
+
+def _add_name(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("name", metavar="NAME", help=say("whose it is", "密钥名称"))
 
 
 def _verb(
@@ -46,7 +62,7 @@ def _verb(
 ) -> argparse.ArgumentParser:
     verb = verbs.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
     add_database(verb)
-    verb.set_defaults(run=run)
+    verb.set_defaults(run=told_if_unusable("keys", run))
     return verb
 
 
@@ -114,10 +130,11 @@ def _list(options: argparse.Namespace) -> int:
         if options.json:
             print(json.dumps(known, ensure_ascii=False, indent=2))
             return exits.SUCCEEDED
-        rows = [_HEADINGS, *(tuple(_shown(one[name]) for name in _HEADINGS) for one in known)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-        for row in rows:
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        if not known:
+            print(say("No key yet: comfybridge keys add NAME", "还没有密钥：comfybridge keys add NAME"))
+            return exits.SUCCEEDED
+        headings = [say(*each) for each in _COLUMNS.values()]
+        print(table([headings, *([_shown(one[name]) for name in _COLUMNS] for one in known)]))
         return exits.SUCCEEDED
 
     return _on_database(options, tell)
@@ -169,7 +186,7 @@ def _renew(options: argparse.Namespace) -> int:
 
 
 def _on_database(options: argparse.Namespace, act: Callable[[Any], int]) -> int:
-    """Do something on a connection; what a key cannot have, or a database that is away, ends it by a sentence."""
+    """Do something on a connection; what a key cannot have ends it by a sentence."""
     from comfybridge.service import database, keys, migrating  # noqa: PLC0415
 
     url = database_of(options)
@@ -179,8 +196,6 @@ def _on_database(options: argparse.Namespace, act: Callable[[Any], int]) -> int:
             return act(connection)
     except keys.BadValue as exc:
         return _refuse(say(str(exc), exc.zh), exits.USAGE)
-    except database.Away as exc:
-        return _refuse(say(f"the database cannot be reached: {exc}", f"无法连接数据库：{exc}"), exits.UNAVAILABLE)
 
 
 def _no_such(name: str) -> int:
@@ -197,7 +212,7 @@ def _shown(value: Any) -> str:
         case None | False:
             return "-"
         case True:
-            return "yes"
+            return say("yes", "是")
         case list():
             return ",".join(value) or "(none)"
     text = str(value)

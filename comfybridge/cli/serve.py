@@ -58,7 +58,7 @@ def add(command: argparse.ArgumentParser) -> None:
 def _serve(options: argparse.Namespace) -> int:
     # Here, since only this command needs what the service stands on.
     from comfybridge.service.keys import NoKeys  # noqa: PLC0415
-    from comfybridge.service.serve import InUse, serve  # noqa: PLC0415
+    from comfybridge.service.serve import InUse, NoFolder, serve  # noqa: PLC0415
 
     log(options.log)
     alerts_of(options)
@@ -86,6 +86,9 @@ def _serve(options: argparse.Namespace) -> int:
         )
     except NoKeys:
         return refuse_without_keys("serve", options.host, f"--data {options.data}")
+    except NoFolder as mistake:
+        sys.stderr.write(f"comfybridge serve: {say(str(mistake), mistake.zh)}\n")
+        return exits.PROBLEMS
     except InUse:
         problem = say(f"another one serves from {folder} already.", f"已有另一个进程在使用 {folder}。")
         sys.stderr.write(f"comfybridge serve: {problem}\n")

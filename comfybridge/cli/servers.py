@@ -6,8 +6,9 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from comfybridge.cli import exits
-from comfybridge.cli.language import is_chinese, say
-from comfybridge.cli.serving import add_database, database_of
+from comfybridge.cli.language import say
+from comfybridge.cli.serving import add_database, database_of, told_if_unusable
+from comfybridge.cli.tables import table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,45 +21,41 @@ _ACTIONS = {
     "remove": ("drain a server and end its worker", "排空并结束其工作进程"),
 }
 _COLUMNS = {
-    "url": ("server", "服务器"),
-    "mode": ("mode", "模式"),
-    "health": ("health", "状态"),
-    "running": ("running", "运行中"),
-    "waiting": ("waiting", "等待"),
-    "models": ("models", "模型数"),
-    "heartbeat_s": ("heartbeat", "心跳"),
-    "loaded": ("loaded", "已加载"),
-    "reason": ("", ""),
+    "url": ("SERVER", "服务器"),
+    "mode": ("MODE", "模式"),
+    "health": ("HEALTH", "状态"),
+    "running": ("RUNNING", "运行中"),
+    "waiting": ("WAITING", "等待"),
+    "models": ("MODELS", "模型数"),
+    "heartbeat_s": ("HEARTBEAT", "心跳"),
+    "loaded": ("LOADED", "已加载"),
+    "reason": ("REASON", "原因"),
 }
 
 
 def add(command: argparse.ArgumentParser) -> None:
     actions = command.add_subparsers(title=say("what to do", "操作"), required=True, metavar="ACTION", dest="action")
     listing = actions.add_parser("list", help=say("list the servers, and how each is", "列出服务器及其状态"))
-    listing.add_argument("--json", action="store_true", help=say("as JSON", "输出 JSON"))
+    listing.add_argument("--json", action="store_true", help=say("print JSON", "输出 JSON"))
     add_database(listing)
     for action, words in _ACTIONS.items():
         one = actions.add_parser(action, help=say(*words))
         one.add_argument("url", metavar="URL", help=say("the server's address", "服务器地址"))
         add_database(one)
-    command.set_defaults(run=_servers)
+    command.set_defaults(run=told_if_unusable("servers", _servers))
 
 
 def _servers(options: argparse.Namespace) -> int:
     # Here, since only this command needs the database.
-    from comfybridge.service import changing  # noqa: PLC0415
-    from comfybridge.service.servers import NotAnAddress  # noqa: PLC0415
+    from comfybridge.service import changing, migrating  # noqa: PLC0415
 
     database = database_of(options)
+    migrating.migrate(database)
     if options.action == "list":
         servers = changing.servers(database)
         print(json.dumps(servers, ensure_ascii=False, indent=2) if options.json else _table(servers))
         return exits.SUCCEEDED
-    try:
-        change = changing.change(database, options.action, options.url)
-    except NotAnAddress as mistake:
-        sys.stderr.write(f"comfybridge servers: {say(str(mistake), mistake.zh)}\n")
-        return exits.USAGE
+    change = changing.change(database, options.action, options.url)
     if change is None:
         problem = say(f"there is no server {options.url}.", f"没有服务器 {options.url}。")
         sys.stderr.write(f"comfybridge servers: {problem}\n")
@@ -70,12 +67,10 @@ def _servers(options: argparse.Namespace) -> int:
 def _table(servers: "Sequence[Mapping[str, Any]]") -> str:
     if not servers:
         return say("No server yet: comfybridge servers add URL", "还没有服务器：comfybridge servers add URL")
-    rows = [[heads[is_chinese()] for heads in _COLUMNS.values()]]
-    rows += [[_cell(server[name]) for name in _COLUMNS] for server in servers]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    reason = say("reason", "reason_zh")
+    rows = [[say(*heads) for heads in _COLUMNS.values()]]
+    rows += [[*(_cell(server[name]) for name in list(_COLUMNS)[:-1]), server[reason]] for server in servers]
+    return table(rows)
 
 
 def _cell(value: Any) -> str:

@@ -1,9 +1,11 @@
 """What the commands of the service share: their options and their log."""
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +21,10 @@ def add_address(command: argparse.ArgumentParser) -> None:
     on = say("address to listen on (default: %(default)s)", "监听地址（默认：%(default)s）")
     command.add_argument("--host", default="127.0.0.1", help=on)
     command.add_argument(
-        "--port", type=int, default=8288, help=say("port (default: %(default)s)", "端口（默认：%(default)s）")
+        "--port",
+        type=partial(whole, most=65535),
+        default=8288,
+        help=say("port (default: %(default)s)", "端口（默认：%(default)s）"),
     )
 
 
@@ -65,12 +70,12 @@ def add_public(command: argparse.ArgumentParser) -> None:
         "how many MiB a file may have that is uploaded (default: %(default)s)",
         "上传文件的大小上限，单位 MiB（默认：%(default)s）",
     )
-    command.add_argument("--largest-upload", type=int, default=100, metavar="MIB", help=largest)
+    command.add_argument("--largest-upload", type=whole, default=100, metavar="MIB", help=largest)
     most = say(
         "how many jobs may wait; then 503 is answered (default: %(default)s)",
         "最多排队的任务数，超过后返回 503（默认：%(default)s）",
     )
-    command.add_argument("--most-queued", type=int, default=10_000, metavar="N", help=most)
+    command.add_argument("--most-queued", type=whole, default=10_000, metavar="N", help=most)
 
 
 def public_arguments(options: argparse.Namespace) -> list[str]:
@@ -151,22 +156,46 @@ def seconds(text: str) -> float:
     except ValueError:
         mistake = say(f"{text!r} is no time such as 7d, 12h or 30m", f"{text!r} 不是 7d、12h、30m 这样的时间")
         raise argparse.ArgumentTypeError(mistake) from None
+    if not 0 < number < math.inf:
+        raise argparse.ArgumentTypeError(say(f"{text!r} is not more than no time", f"{text!r} 的时间必须大于零"))
     return number * (unit or 1)
 
 
+def whole(text: str, *, most: int = 2**31 - 1) -> int:
+    """A number from 1."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if not 0 < number <= most:
+        mistake = say(f"{text!r} is no number from 1 to {most}", f"{text!r} 不是 1 到 {most} 的整数")
+        raise argparse.ArgumentTypeError(mistake)
+    return number
+
+
 def told_if_unusable(command: str, run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
-    """The command, which ends with a sentence where its store or a server's address cannot be used."""
+    """The command, which ends with a sentence where what it stands on cannot be used."""
 
     def told(options: argparse.Namespace) -> int:
         # Here, since most commands need nothing of what the service stands on.
+        from comfybridge.service.database import NoDatabase  # noqa: PLC0415
+        from comfybridge.service.listening import CannotListen  # noqa: PLC0415
+        from comfybridge.service.postgres import CannotStart  # noqa: PLC0415
         from comfybridge.service.servers import NotAnAddress  # noqa: PLC0415
         from comfybridge.service.store import Unusable  # noqa: PLC0415
 
+        statuses: dict[type[CannotListen | CannotStart | NoDatabase | NotAnAddress | Unusable], int] = {
+            CannotListen: exits.PROBLEMS,
+            CannotStart: exits.PROBLEMS,
+            NoDatabase: exits.UNAVAILABLE,
+            NotAnAddress: exits.USAGE,
+            Unusable: exits.PROBLEMS,
+        }
         try:
             return run(options)
-        except (NotAnAddress, Unusable) as mistake:
+        except tuple(statuses) as mistake:
             sys.stderr.write(f"comfybridge {command}: {say(str(mistake), mistake.zh)}\n")
-            return exits.PROBLEMS
+            return statuses[type(mistake)]
 
     return told
 

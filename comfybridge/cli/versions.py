@@ -3,14 +3,13 @@
 import argparse
 import dataclasses
 import json
-import sys
-import unicodedata
 from pathlib import Path
 from typing import Any
 
 from comfybridge.cli import exits
 from comfybridge.cli.language import say
-from comfybridge.cli.serving import add_database, database_of, folder
+from comfybridge.cli.serving import add_database, database_of, folder, told_if_unusable
+from comfybridge.cli.tables import table
 
 _LONGEST = 24 * 366
 
@@ -28,7 +27,7 @@ def add(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--check", type=folder, metavar="DIR", help=check)
     command.add_argument("--json", action="store_true", help=say("print JSON", "输出 JSON"))
-    command.set_defaults(run=_versions)
+    command.set_defaults(run=told_if_unusable("versions", _versions))
 
 
 def _hours(text: str) -> float:
@@ -48,23 +47,14 @@ def _versions(options: argparse.Namespace) -> int:
     from comfybridge.service import database, migrating, standings  # noqa: PLC0415
 
     url = database_of(options)
-    try:
-        migrating.migrate(url)
-        with database.durable(url) as connection:
-            known = standings.standings(connection, hours=options.hours)
-    except database.Away as exc:
-        sys.stderr.write(
-            say(
-                f"comfybridge versions: the database cannot be reached: {exc}\n",
-                f"comfybridge versions：无法连接数据库：{exc}\n",
-            )
-        )
-        return exits.UNAVAILABLE
+    migrating.migrate(url)
+    with database.durable(url) as connection:
+        known = standings.standings(connection, hours=options.hours)
     if options.json:
         facts = [{**dataclasses.asdict(each), "success": each.figures.success} for each in known]
         print(json.dumps(facts, ensure_ascii=False, indent=2))
     else:
-        print("\n".join(_table([_headings(), *map(_row, known)])))
+        print(table([_headings(), *map(_row, known)]))
     return exits.SUCCEEDED
 
 
@@ -113,16 +103,3 @@ def _gets(each: Any) -> str:
 
 def _s(seconds: float | None) -> str:
     return f"{seconds:.1f} s" if seconds is not None else "-"
-
-
-def _table(rows: list[list[str]]) -> list[str]:
-    widths = [max(map(_width, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
-
-
-def _width(text: str) -> int:
-    """In columns of a terminal, where Chinese characters take two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)

@@ -27,7 +27,7 @@ ASKED = "comfybridge_asked"
 LARGEST_NOTIFICATION = 7900
 """In bytes; PostgreSQL takes 8000."""
 
-_CONNECT_S = 10
+CONNECT_S = 10
 # Statements are few and known: none is planned anew, which takes longer than to run it; and none may read a whole index
 # or table, which look short to a planner that last counted them before ten thousand jobs came.
 _PLANNING = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off"
@@ -36,30 +36,34 @@ _PLANNING = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enab
 _PATIENCE = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
 _POOLED = {"autocommit": True, "options": f"{_PLANNING} {_PATIENCE}"}
 
-Away = (psycopg.OperationalError, psycopg.ProgrammingError)
-"""The database does not answer, or what should be its address is none."""
+
+class NoDatabase(Exception):
+    """It cannot be used at the start: a sentence in English and one in Chinese."""
+
+    def __init__(self, exc: psycopg.Error) -> None:
+        why = str(exc).strip().partition("\n")[0]
+        super().__init__(f"the database cannot be used: {why}.")
+        self.zh = f"无法使用数据库：{why}。"
 
 
 def sync_pool(url: str, *, most: int, name: str) -> ConnectionPool:
-    return ConnectionPool(url, min_size=1, max_size=most, name=name, timeout=_CONNECT_S, open=True, kwargs=_POOLED)
+    return ConnectionPool(url, min_size=1, max_size=most, name=name, timeout=CONNECT_S, open=True, kwargs=_POOLED)
 
 
 def async_pool(url: str, *, most: int, name: str) -> AsyncConnectionPool:
     """To be opened on its event loop."""
-    return AsyncConnectionPool(
-        url, min_size=1, max_size=most, name=name, timeout=_CONNECT_S, open=False, kwargs=_POOLED
-    )
+    return AsyncConnectionPool(url, min_size=1, max_size=most, name=name, timeout=CONNECT_S, open=False, kwargs=_POOLED)
 
 
 def single(url: str, name: str) -> psycopg.Connection:
     """A connection of one's own whose statements need not be durable: notifications, leases, heartbeats."""
     options = f"{_PLANNING} {_PATIENCE} -c synchronous_commit=off"
-    return psycopg.connect(url, autocommit=True, application_name=name, connect_timeout=_CONNECT_S, options=options)
+    return psycopg.connect(url, autocommit=True, application_name=name, connect_timeout=CONNECT_S, options=options)
 
 
 def durable(url: str) -> psycopg.Connection:
     """A connection for what an operator does, now and then."""
-    return psycopg.connect(url, autocommit=True, connect_timeout=_CONNECT_S)
+    return psycopg.connect(url, autocommit=True, connect_timeout=CONNECT_S)
 
 
 UNUSABLE = re.compile("[\0\ud800-\udfff]")

@@ -4,6 +4,9 @@ import re
 from importlib import resources
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
+
+from comfybridge.service.database import CONNECT_S, NoDatabase
 
 _LOCK = 0x636F6D66
 _NAME = re.compile(r"(\d{4})_\w+\.sql")
@@ -17,8 +20,23 @@ def steps() -> dict[int, str]:
 
 
 def migrate(url: str) -> int:
-    """Bring the tables up to date; the number of steps that were applied."""
-    with psycopg.connect(url) as connection:
+    """Bring the tables up to date; the number of steps that were applied.
+
+    Raises:
+        NoDatabase: it cannot be reached, or does not let us.
+    """
+    try:
+        connection = psycopg.connect(url, connect_timeout=CONNECT_S)
+    except (psycopg.OperationalError, psycopg.ProgrammingError) as exc:  # the latter: what is no address
+        raise NoDatabase(exc) from exc
+    try:
+        return _migrate(connection)
+    except InsufficientPrivilege as exc:
+        raise NoDatabase(exc) from exc
+
+
+def _migrate(connection: psycopg.Connection) -> int:
+    with connection:
         connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
         connection.execute("CREATE TABLE IF NOT EXISTS migrations (number int PRIMARY KEY, at timestamptz NOT NULL)")
         done = {number for (number,) in connection.execute("SELECT number FROM migrations")}

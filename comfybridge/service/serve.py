@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from comfybridge.service import DATABASE_VARIABLE, keys, servers
+from comfybridge.service import DATABASE_VARIABLE, keys, listening, servers
 from comfybridge.service.child import Child
 from comfybridge.service.migrating import migrate
 from comfybridge.service.postgres import Postgres
@@ -19,10 +19,20 @@ else:
     import fcntl
 
 _LOOK_EVERY_S = 0.2
+_GOING_S = 5.0
+"""The gateway of a killed predecessor may take as long to notice and to end."""
 
 
 class InUse(Exception):
     """Another ``serve`` has this data folder."""
+
+
+class NoFolder(Exception):
+    """The data cannot be kept there: a sentence in English and one in Chinese."""
+
+    def __init__(self, folder: Path, exc: OSError) -> None:
+        super().__init__(f"{folder} cannot be used: {exc.strerror}.")
+        self.zh = f"无法使用 {folder}：{exc.strerror}。"
 
 
 @contextlib.contextmanager
@@ -31,9 +41,14 @@ def sole_use(folder: Path) -> Iterator[None]:
 
     Raises:
         InUse: another process has it.
+        NoFolder: it cannot be made, or not be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "serve.lock").open("a+") as lock:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "serve.lock").open("a+")
+    except OSError as exc:
+        raise NoFolder(folder, exc) from exc
+    with lock:
         try:
             if sys.platform == "win32":
                 msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
@@ -61,7 +76,10 @@ def serve(
     ``of_all``, ``of_gateway`` and ``of_worker``, of a server, are further options of the children, as they are typed.
 
     Raises:
+        CannotListen: not on this host and port.
+        CannotStart: PostgreSQL does not run on the folder.
         InUse: another process serves from this folder.
+        NoFolder: it cannot be written.
         NoKeys: others reach the host, and nobody would keep them out.
         NotAnAddress: a server's address is none.
         Unusable: the store cannot be used.
@@ -72,6 +90,7 @@ def serve(
         with Postgres(folder) as postgres:
             migrate(postgres.url)
             keys.needed(postgres.url, host)
+            listening.check(host, port, patience_s=_GOING_S)
             # Not as an argument, which everybody on the machine may read: it can hold a password.
             database = {DATABASE_VARIABLE: postgres.url}
             common = ["--store", store, "--with-parent", *of_all]

@@ -20,7 +20,7 @@ MODES = {"resume": "active", "pause": "paused", "drain": "draining", "remove": "
 ACTIONS = ("add", *MODES)
 
 LIST = """
-SELECT servers.url, mode, health, reason, worker, is_added, loaded AS wants, wants.needs AS loaded,
+SELECT servers.url, mode, health, reason, reason_zh, worker, is_added, loaded AS wants, wants.needs AS loaded,
     extract(epoch FROM now() - nullif(heartbeat, 'epoch'))::float AS silent_s,
     (SELECT coalesce(sum(json_array_length(value)), 0) FROM json_each(models))::int AS models,
     (SELECT count(*) FROM jobs WHERE jobs.server = servers.url AND state = 'running') AS running,
@@ -64,9 +64,10 @@ FROM changed
 class NotAnAddress(ValueError):
     """What was given is no address of a server: a sentence in English and one in Chinese."""
 
-    def __init__(self) -> None:
-        super().__init__("A server's address looks like http://gpu1:8188.")
-        self.zh = "服务器地址形如 http://gpu1:8188。"
+    def __init__(self, typed: str) -> None:
+        given = repr(masked(typed))
+        super().__init__(f"{given} is no address of a server, such as http://gpu1:8188.")
+        self.zh = f"{given} 不是服务器地址，地址形如 http://gpu1:8188。"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +88,7 @@ class Change:
             return f"{url} is there already: {self.mode}.", f"{url} 已在列：{self.mode}。"
         english, chinese = _SAID[self.action]
         en, zh = english.format(url=url), chinese.format(url=url)
-        if self.action == "add":
+        if self.action == "add" or (self.action == "resume" and self.before == "removed"):
             more = _SERVED if self.is_served else _UNSERVED
             en, zh = f"{en} {more[0].format(url=url)}", f"{zh}{more[1].format(url=url)}"
         elif self.stranded and self.mode in ("draining", "removed"):
@@ -133,9 +134,9 @@ def normal(url: str) -> str:
         parts = urlsplit(address)
         is_one = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError as exc:
-        raise NotAnAddress from exc
+        raise NotAnAddress(url) from exc
     if not is_one or parts.query or parts.fragment or not address.isprintable() or " " in address:
-        raise NotAnAddress
+        raise NotAnAddress(url)
     return address
 
 
@@ -159,12 +160,18 @@ def described(row: Mapping[str, Any]) -> dict[str, Any]:
     needs = row["loaded"] or {}
     silent_s = row["silent_s"]
     is_silent = silent_s is None or silent_s > LEASE_S
+    reason, reason_zh = row["reason"], row["reason_zh"]
+    if row["mode"] == "removed":
+        reason = reason_zh = ""
+    elif is_silent:
+        reason, reason_zh = "Its worker is silent.", "其工作进程没有响应。"
     return {
         "url": shown(row["url"]),
         "mode": row["mode"],
         # Of a server without a worker nobody knows how it is.
         "health": "unknown" if is_silent else row["health"],
-        "reason": "Its worker is silent." if is_silent and row["mode"] != "removed" else row["reason"],
+        "reason": reason,
+        "reason_zh": reason_zh or reason,
         "worker": row["worker"],
         "heartbeat_s": None if silent_s is None else round(silent_s, 1),
         "is_added": row["is_added"],

@@ -1,5 +1,6 @@
 """One gateway as a process. It ends by a signal, or with whoever started it."""
 
+import logging
 import os
 import signal
 from dataclasses import replace
@@ -7,13 +8,15 @@ from dataclasses import replace
 from aiohttp import web
 
 from comfybridge.addresses import is_loopback
-from comfybridge.service import keys
+from comfybridge.service import keys, listening
 from comfybridge.service.alerting import Alerts
 from comfybridge.service.gateway.app import build
 from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
 from comfybridge.service.parent import end_with_parent
 from comfybridge.service.store import open_store
+
+logger = logging.getLogger(__name__)
 
 _GRACE_S = 2.0
 
@@ -32,9 +35,12 @@ def gateway(
     """Serve until a signal comes.
 
     Raises:
+        CannotListen: not on this host and port.
+        NoDatabase: the database cannot be used.
         NoKeys: others reach the host, and nobody would keep them out.
         Unusable: the store cannot be used.
     """
+    listening.check(host, port)
     open_store(store).check()
     migrate(database)
     keys.needed(database, host)
@@ -42,5 +48,11 @@ def gateway(
     app = build(database, store, keep_s=keep_s, options=options, alerts=alerts)
     if with_parent:
         end_with_parent(lambda: os.kill(os.getpid(), signal.SIGTERM))
-    web.run_app(app, host=host, port=port, access_log=None, print=None, shutdown_timeout=_GRACE_S, reuse_address=True)
+
+    def say_where(_: str) -> None:
+        logger.info("the gateway listens on http://%s:%s", f"[{host}]" if ":" in host else host, port)
+
+    web.run_app(
+        app, host=host, port=port, access_log=None, print=say_where, shutdown_timeout=_GRACE_S, reuse_address=True
+    )
     return 0

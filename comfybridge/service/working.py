@@ -2,6 +2,7 @@
 
 import signal
 
+from comfybridge.service import servers
 from comfybridge.service.migrating import migrate
 from comfybridge.service.parent import end_with_parent
 from comfybridge.service.store import open_store
@@ -12,8 +13,11 @@ def worker(settings: Settings, *, with_parent: bool = False) -> int:
     """Work until a signal comes; the exit status.
 
     Raises:
+        NoDatabase: the database cannot be used.
+        NotAnAddress: that of the server is none.
         Unusable: the store cannot be used.
     """
+    servers.normal(settings.comfyui)
     open_store(settings.store).check()
     migrate(settings.database)
     working = Worker(settings)

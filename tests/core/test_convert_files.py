@@ -175,7 +175,7 @@ class TestNothingElseComesOut:
     def test_of_any_json(self, workflow: Any, repair: bool) -> None:  # noqa: FBT001
         attempt(workflow, repair=repair)
 
-    @settings(max_examples=300, deadline=None)
+    @settings(max_examples=300)
     @given(st.sampled_from(SOME), st.integers(0, 2**32), JSON, st.booleans())
     def test_of_a_broken_workflow(self, workflow: Any, seed: int, junk: Any, repair: bool) -> None:  # noqa: FBT001
         broken = json.loads(json.dumps(workflow))

@@ -447,7 +447,7 @@ class TestRejected:
         max_leaves=8,
     )
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_refusal_ends_as_an_error_of_ours(body: Any) -> None:
     def answer(line: str) -> Reply:
         if line.startswith("POST /prompt"):

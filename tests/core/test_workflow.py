@@ -371,7 +371,7 @@ class TestTrace:
         assert roles.outputs == ("save",)
 
     # How slow the machine is says nothing about the graphs.
-    @settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+    @settings(suppress_health_check=[HealthCheck.too_slow])
     @given(st.data())
     def test_any_wiring_ends(self, data: st.DataObject) -> None:
         ids = ["a", "b", "c", "d"]

@@ -1,4 +1,7 @@
-"""What must not be seen: not by users, not in Dify's logs, not in ComfyUI's history, not by another service."""
+"""What must not be seen: not by users, not in Dify's logs, not in ComfyUI's history, not by another service.
+
+The transcript is that of all tests of this module: what is seen once is seen in all later ones, too.
+"""
 
 import base64
 import json
@@ -12,7 +15,6 @@ import pytest
 
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.daemon import PluginDaemon, PluginError, ReverseCallRefusedError
-from comfybridge.simulator.dify_files import DifyFiles
 from comfybridge.simulator.faults import DropConnection, NodeFailure, NoOutput, OutOfMemory, Respond
 from tests.core.gate import Gate, context
 from tests.core.images_service import KEY, ImagesService, images_service
@@ -42,13 +44,6 @@ PROMPT = "a vulpine apparition"
 
 def with_secrets(url: str) -> str:
     return f"{url.replace('://', f'://{LOGIN}@')}?token={TOKEN}"
-
-
-@pytest.fixture
-def fresh() -> Iterator[PluginDaemon]:
-    """A process of its own, so that its transcript is this test's alone."""
-    with DifyFiles() as files, PluginDaemon(ROOT, reverse={"upload_file": files.sign}) as daemon:
-        yield daemon
 
 
 @pytest.fixture
@@ -110,9 +105,9 @@ ENDINGS: dict[str, tuple[Any, Mapping[str, Any], Mapping[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("ending", ENDINGS)
-def test_secrets_are_nowhere_however_a_call_ends(fresh: PluginDaemon, ending: str) -> None:
+def test_secrets_are_nowhere_however_a_call_ends(daemon: PluginDaemon, ending: str) -> None:
     fault, credentials, parameters, outcome = ENDINGS[ending]
-    fresh.reverse["moderation"] = refuse_with_secrets
+    daemon.reverse["moderation"] = refuse_with_secrets
     with Simulator(work=30.0 if outcome == "timed_out" else 0.0) as comfyui:
         if fault is not None:
             comfyui.inject(fault, times=None)
@@ -122,8 +117,12 @@ def test_secrets_are_nowhere_however_a_call_ends(fresh: PluginDaemon, ending: st
         given = {"base_url": with_secrets(comfyui.url), **CREDENTIALS, "fallback_model": "", **credentials}
 
         try:
-            answer = fresh.call_tool(
-                "comfyui", "text2image", {"prompt": PROMPT, "progress": True, **parameters}, credentials=given
+            answer = daemon.call_tool(
+                "comfyui",
+                "text2image",
+                {"prompt": PROMPT, "progress": True, **parameters},
+                credentials=given,
+                user_id=ending,
             )
             ended, shown = answer.variables["status"], ""
         except PluginError as error:
@@ -135,8 +134,8 @@ def test_secrets_are_nowhere_however_a_call_ends(fresh: PluginDaemon, ending: st
 
     assert ended == outcome
     assert seen(shown) == []
-    assert seen(fresh.transcript) == []
-    assert [line for line in log_of(fresh) if PROMPT in line] == []
+    assert seen(daemon.transcript) == []
+    assert [line for line in log_of(daemon) if PROMPT in line] == []
     assert not any(KEY in str(headers) for headers in sent)
 
 
@@ -168,10 +167,10 @@ TROUBLES: dict[str, tuple[Any, Mapping[str, Any]]] = {
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-def test_secrets_are_nowhere_in_any_tool(fresh: PluginDaemon, tool: str) -> None:
+def test_secrets_are_nowhere_in_any_tool(daemon: PluginDaemon, tool: str) -> None:
     with Simulator(models=catalogue()) as comfyui:
         given = {"base_url": with_secrets(comfyui.url), **CREDENTIALS, "fallback_model": "", "max_pixels": ""}
-        made = fresh.call_tool(
+        made = daemon.call_tool(
             "comfyui", "text2image", {"prompt": PROMPT, "template": "sd15", "size": "64x64"}, credentials=given
         )
         parameters = {
@@ -183,7 +182,7 @@ def test_secrets_are_nowhere_in_any_tool(fresh: PluginDaemon, tool: str) -> None
             if fault is not None:
                 comfyui.inject(fault, times=None)
             try:
-                answer = fresh.call_tool(
+                answer = daemon.call_tool(
                     "comfyui", tool, {**parameters, "timeout": 20}, credentials={**given, **credentials}
                 )
                 ended[trouble] = "succeeded"
@@ -196,8 +195,8 @@ def test_secrets_are_nowhere_in_any_tool(fresh: PluginDaemon, tool: str) -> None
 
     assert (ended["none"], ended["not let in"], ended["no such host"]) == ("succeeded", "failed", "failed")
     assert seen(shown) == []
-    assert seen(fresh.transcript) == []
-    assert [line for line in log_of(fresh) if PROMPT in line] == []
+    assert seen(daemon.transcript) == []
+    assert [line for line in log_of(daemon) if PROMPT in line] == []
 
 
 def refuse_with_secrets(_request: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -206,69 +205,69 @@ def refuse_with_secrets(_request: Mapping[str, Any]) -> Mapping[str, Any]:
 
 @pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
 def test_secrets_are_nowhere_when_the_fallback_is_asked(
-    fresh: PluginDaemon, service: ImagesService, status: int
+    daemon: PluginDaemon, service: ImagesService, status: int
 ) -> None:
     if status != 200:
         service.says(status, {"error": {"message": f"Incorrect API key provided: {KEY}. {PROMPT}"}})
     given = {"base_url": with_secrets("http://comfyui.invalid"), **CREDENTIALS, "fallback_url": service.url}
 
     try:
-        fresh.call_tool("comfyui", "text2image", {"prompt": PROMPT}, credentials=given)
+        daemon.call_tool("comfyui", "text2image", {"prompt": PROMPT}, credentials=given)
         shown = ""
     except PluginError as error:
         shown = f"{error.message}{error.traceback}"
 
     assert bool(shown) == (status != 200)
     assert seen(shown) == []
-    assert seen(fresh.transcript) == []
-    assert [line for line in log_of(fresh) if PROMPT in line] == []
+    assert seen(daemon.transcript) == []
+    assert [line for line in log_of(daemon) if PROMPT in line] == []
     assert set(seen(json.dumps([*service.asked, *service.headers]))) == {KEY}
 
 
-def test_check_that_is_off_is_told_once(fresh: PluginDaemon, comfyui: Simulator) -> None:
+def test_check_that_is_off_is_told_once(daemon: PluginDaemon, comfyui: Simulator) -> None:
     with Gate(int(comfyui.url.rpartition(":")[2]), context()) as gate:
         for _ in range(3):
             credentials = {"base_url": with_secrets(gate.url), "verify_tls": False}
-            answer = fresh.call_tool("comfyui", "text2image", {"prompt": "fox"}, credentials=credentials)
+            answer = daemon.call_tool("comfyui", "text2image", {"prompt": "fox"}, credentials=credentials)
             assert len(answer.files) == 1
 
-    assert fresh.transcript.count("verify_tls is off") == 1
-    assert "InsecureRequestWarning" not in fresh.transcript
+    assert daemon.transcript.count("verify_tls is off") == 1
+    assert "InsecureRequestWarning" not in daemon.transcript
     assert comfyui.count("GET", "/ws") == 1
-    assert seen(fresh.transcript) == []
+    assert seen(daemon.transcript) == []
 
 
 @pytest.mark.parametrize("fault", [None, Respond(status=403), Respond(status=200, body=SECRETS[0].encode())])
 def test_secrets_are_in_no_line_when_credentials_are_checked(
-    fresh: PluginDaemon, comfyui: Simulator, fault: Respond | None
+    daemon: PluginDaemon, comfyui: Simulator, fault: Respond | None
 ) -> None:
     given = {"base_url": with_secrets(comfyui.url), **CREDENTIALS, "fallback_url": "http://images.example/v1"}
     if fault is None:
-        assert fresh.validate_credentials("comfyui", given)
+        assert daemon.validate_credentials("comfyui", given)
     else:
         comfyui.inject(fault)
         with pytest.raises(PluginError):
-            fresh.validate_credentials("comfyui", given)
+            daemon.validate_credentials("comfyui", given)
 
-    assert seen(fresh.transcript) == []
+    assert seen(daemon.transcript) == []
 
 
-def test_secrets_are_not_in_comfyuis_history(fresh: PluginDaemon, comfyui: Simulator) -> None:
+def test_secrets_are_not_in_comfyuis_history(daemon: PluginDaemon, comfyui: Simulator) -> None:
     given = {"base_url": with_secrets(comfyui.url), **CREDENTIALS, "fallback_model": ""}
-    fresh.call_tool("comfyui", "text2image", {"prompt": PROMPT, "output": "both"}, credentials=given)
+    daemon.call_tool("comfyui", "text2image", {"prompt": PROMPT, "output": "both"}, credentials=given)
 
     history = everything_in(comfyui)
     assert "KSampler" in history
     assert seen(history) == []
 
 
-def test_each_state_of_a_job_is_one_line(fresh: PluginDaemon, comfyui: Simulator) -> None:
-    answer = fresh.call_tool(
+def test_each_state_of_a_job_is_one_line(daemon: PluginDaemon, comfyui: Simulator) -> None:
+    answer = daemon.call_tool(
         "comfyui", "text2image", {"prompt": PROMPT, "template": "sd15"}, credentials={"base_url": comfyui.url}
     )
 
     prompt_id = answer.variables["prompt_id"]
-    queued, started, ended = (line for line in log_of(fresh) if prompt_id in line)
+    queued, started, ended = (line for line in log_of(daemon) if prompt_id in line)
     assert queued == f"prompt {prompt_id} queued at {comfyui.url}, template sd15"
     assert started == f"prompt {prompt_id} started at {comfyui.url}"
     assert ended.startswith(f"prompt {prompt_id} succeeded at {comfyui.url}, template sd15, ")
@@ -276,7 +275,7 @@ def test_each_state_of_a_job_is_one_line(fresh: PluginDaemon, comfyui: Simulator
 
 
 @pytest.mark.parametrize("outcome", ["failed", "cancelled", "timed_out"])
-def test_other_ends_are_one_line_too(fresh: PluginDaemon, comfyui: Simulator, outcome: str) -> None:
+def test_other_ends_are_one_line_too(daemon: PluginDaemon, comfyui: Simulator, outcome: str) -> None:
     credentials = {"base_url": comfyui.url}
     parameters = {"prompt": PROMPT, "template": "sd15", "timeout": 1 if outcome == "timed_out" else 60}
     if outcome == "failed":
@@ -284,7 +283,7 @@ def test_other_ends_are_one_line_too(fresh: PluginDaemon, comfyui: Simulator, ou
     else:
         comfyui.hold()
     with ThreadPoolExecutor(1) as caller:
-        call = caller.submit(fresh.call_tool, "comfyui", "text2image", parameters, credentials=credentials)
+        call = caller.submit(daemon.call_tool, "comfyui", "text2image", parameters, credentials=credentials)
         if outcome == "cancelled":
             comfyui.wait_for("running")
             comfyui.interrupt()
@@ -293,6 +292,6 @@ def test_other_ends_are_one_line_too(fresh: PluginDaemon, comfyui: Simulator, ou
             call.result()
     comfyui.release()
 
-    ends = [line for line in log_of(fresh) if f" {outcome} at {comfyui.url}, template sd15, " in line]
+    ends = [line for line in log_of(daemon) if f" {outcome} at {comfyui.url}, template sd15, " in line]
     assert len(ends) == 1
-    assert [line for line in log_of(fresh) if PROMPT in line] == []
+    assert [line for line in log_of(daemon) if PROMPT in line] == []

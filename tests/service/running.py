@@ -49,7 +49,7 @@ def database(postgres_url: str) -> Iterator[str]:
 
 @contextmanager
 def gateway(
-    database_url: str, store: Path, options: Options | None = None, alerts: Alerts | None = None
+    database_url: str, store: Path, options: Options | None = None, alerts: Alerts | None = None, *, port: int = 0
 ) -> Iterator[str]:
     """A gateway's address."""
     loop = asyncio.new_event_loop()
@@ -61,7 +61,7 @@ def gateway(
         app = build(database_url, str(store), keep_s=3600.0, options=options, alerts=alerts)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
+        site = web.TCPSite(runner, "127.0.0.1", port)
         await site.start()
         addresses.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
         started.set()

@@ -132,7 +132,10 @@ def test_revoked_key_hears_no_more(fleet: Fleet) -> None:
 ROUTES = ("/prompt", "/queue", "/history", "/object_info", "/system_stats", "/view?filename=x.png", "/api/jobs", "/ws")
 
 
-@pytest.mark.parametrize("route", [*ROUTES, "/", "/userdata?dir=workflows", "/comfybridge/keys", "/nowhere"])
+@pytest.mark.parametrize(
+    "route",
+    [*ROUTES, "/comfybridge/overview", "/comfybridge/ws", "/userdata?dir=workflows", "/comfybridge/keys", "/nowhere"],
+)
 def test_nothing_is_told_without_a_key(fleet: Fleet, route: str) -> None:
     for path in (route, f"/api{route}"):
         assert requests.get(fleet.url + path, timeout=60).status_code == 401

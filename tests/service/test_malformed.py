@@ -130,6 +130,7 @@ PATHS = (
     "/settings",
     "/settings/a",
     "/comfybridge/servers",
+    "/comfybridge/cancel",
     "/comfybridge/versions",
     "/comfybridge/images",
     "/comfybridge/keys",

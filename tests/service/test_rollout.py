@@ -10,7 +10,7 @@ from comfybridge.service.rollout import BadRollout, Rollout, Threshold, parse
 VERSIONS = {"poster": ("1", "2", "3"), "海报": ("1",)}
 USERS = [f"user {number}" for number in range(2000)]
 
-few = settings(max_examples=40, deadline=None)
+few = settings(max_examples=40)
 users = st.text(max_size=20)
 two_shares = st.tuples(st.integers(0, 100), st.integers(0, 100)).filter(lambda shares: sum(shares) <= 100)
 

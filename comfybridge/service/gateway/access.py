@@ -35,7 +35,7 @@ async def authenticated(request: web.Request, handler: Handler) -> web.StreamRes
         found = ANYBODY
     if found is None:
         why = "This API key is not known, or was revoked." if key else "An API key is needed."
-        return callers.refused(f"{why} {_MAKE_ONE}")
+        return callers.refused(f"{why} {_MAKE_ONE}", challenges=not callers.is_script(request))
     if callers.is_from_another_page(request, state.options.public_url):
         return callers.refused("Another site's page may not use the key that this browser keeps.", status=403)
     callers.let_in(request, found)
@@ -49,6 +49,7 @@ async def watch(state: State) -> None:
             await state.keyring.refresh(time.monotonic())
             await state.signing.refresh(state.pool)
             state.hub.drop(state.keyring.without_key(state.hub.owners))
+            state.hub.onlookers.recheck(state.keyring.of)
         except DATABASE_FAULTS as exc:
             logger.warning("keys are as they were: %s", exc)
         await asyncio.sleep(_LOOK_EVERY_S)

@@ -15,11 +15,15 @@ from comfybridge.service.database import async_pool
 from comfybridge.service.fleet import Fleet
 from comfybridge.service.gateway import (
     administration,
+    cancelling,
     deliveries,
     editor,
+    figures,
+    frontpage,
     info,
     links,
     operating,
+    overview,
     prompts,
     upload,
     userdata,
@@ -30,7 +34,7 @@ from comfybridge.service.gateway import (
 from comfybridge.service.gateway.access import Handler, authenticated, watch
 from comfybridge.service.gateway.backlog import Backlog, Busy
 from comfybridge.service.gateway.bodies import Malformed, usable
-from comfybridge.service.gateway.callers import caller
+from comfybridge.service.gateway.callers import PAGE, caller
 from comfybridge.service.gateway.health import READINESS, Readiness, get_health, get_ready
 from comfybridge.service.gateway.hub import Hub
 from comfybridge.service.gateway.keyring import Keyring
@@ -87,6 +91,9 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/comfybridge/versions", versions.post_versions),
     ("GET", "/comfybridge/deliveries", deliveries.get_deliveries),
     ("POST", "/comfybridge/deliveries/{id}/retry", deliveries.post_retry),
+    ("GET", "/comfybridge/overview", overview.get_overview),
+    ("POST", "/comfybridge/cancel", cancelling.post_cancel),
+    ("GET", "/comfybridge/figures", figures.get_figures),
     ("GET", "/users", editor.get_users),
     ("GET", "/settings", editor.get_settings),
     ("POST", "/settings", editor.post_settings),
@@ -146,6 +153,7 @@ def build(
     app[READINESS] = Readiness()
     app[LOOPS] = (sender.run, partial(watching.run, pool, alerts.thresholds if alerts is not None else None))
     app[answering.MODELS] = Models()
+    app[overview.CAPTIONS] = overview.Captions()
     for method, path, handler in ROUTES:
         for base in ("", "/api"):
             app.router.add_route(method, base + path, handler)
@@ -153,7 +161,9 @@ def build(
                 app.router.add_route("HEAD", base + path, handler)
     for base in ("", "/api"):
         app.router.add_get(base + "/ws", _socket)
-    app.router.add_get("/", info.get_root)
+    app.router.add_get("/", frontpage.get_root)
+    app.router.add_get(PAGE + "{file}", frontpage.get_file)
+    app.router.add_get("/comfybridge/ws", _watching)
     app.router.add_get("/metrics", get_metrics)
     app.router.add_get("/health", get_health)
     app.router.add_get("/ready", get_ready)
@@ -228,6 +238,11 @@ def _malformed(message: str) -> web.Response:
 async def _socket(request: web.Request) -> web.StreamResponse:
     usable(request.query.get("clientId", ""))
     return await request.app[STATE].hub.handle(request, caller(request).owner)
+
+
+async def _watching(request: web.Request) -> web.StreamResponse:
+    """The page's socket: what changes, progress and previews, of all jobs for admins."""
+    return await request.app[STATE].hub.onlookers.handle(request, caller(request))
 
 
 def _link(state: State, owner: str, seconds: float) -> webhooks.Link:

@@ -14,8 +14,10 @@ from aiohttp import web
 from comfybridge.addresses import is_loopback
 from comfybridge.service import priorities
 
-OPEN = frozenset({"/health", "/ready"})
+OPEN = frozenset({"/", "/health", "/ready"})
 """What is told without a key: nothing of anybody's."""
+PAGE = "/comfybridge/page/"
+"""Below it lies what the page at ``/`` consists of."""
 
 _SIGNED = frozenset({"/view", "/api/view"})
 _PROXIED = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP", "Via")
@@ -52,7 +54,12 @@ def caller(request: web.Request) -> Caller:
 def is_open(request: web.Request) -> bool:
     """Whether no key is needed: ``/view`` looks at the signature of a link itself."""
     is_link = request.method in ("GET", "HEAD") and request.path in _SIGNED and "signature" in request.query
-    return is_link or request.path in OPEN
+    return is_link or request.path in OPEN or request.path.startswith(PAGE)
+
+
+def is_script(request: web.Request) -> bool:
+    """Whether a page asks, which itself asks for a key: then the browser shall not."""
+    return request.headers.get("X-Requested-With") == "XMLHttpRequest"
 
 
 def let_in(request: web.Request, found: Caller) -> None:
@@ -98,9 +105,9 @@ def is_from_another_page(request: web.Request, public_url: str) -> bool:
     return urlsplit(origin.lower()).netloc not in {each.lower() for each in ours if each}
 
 
-def refused(message: str, *, status: int = 401) -> web.Response:
+def refused(message: str, *, status: int = 401, challenges: bool = True) -> web.Response:
     kind = "unauthorized" if status == web.HTTPUnauthorized.status_code else "forbidden"
-    headers = _CHALLENGE if kind == "unauthorized" else None
+    headers = _CHALLENGE if kind == "unauthorized" and challenges else None
     return web.json_response({"error": {"type": kind, "message": message}}, status=status, headers=headers)
 
 

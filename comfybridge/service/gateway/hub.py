@@ -20,7 +20,10 @@ from psycopg_pool import AsyncConnectionPool
 from comfybridge.service import frames
 from comfybridge.service.database import ENDED, FRAMES, QUEUED, STARTED
 from comfybridge.service.frames import Frame, Parcel
+from comfybridge.service.gateway import rows
 from comfybridge.service.gateway.endings import Endings
+from comfybridge.service.gateway.onlookers import Onlookers
+from comfybridge.service.gateway.recent import Recent
 from comfybridge.service.supervised import DATABASE_FAULTS
 
 logger = logging.getLogger(__name__)
@@ -112,6 +115,8 @@ class Hub:
         self._database = database
         self._pool = pool
         self.endings = Endings()
+        self.onlookers = Onlookers()
+        self.recent = Recent()
         self.features = dict(FEATURES)
         """What clients are told that this gateway can."""
         self._clients: dict[str, set[Client]] = {}
@@ -126,7 +131,7 @@ class Hub:
 
     @property
     def open_sockets(self) -> int:
-        return sum(map(len, self._clients.values()))
+        return sum(map(len, self._clients.values())) + len(self.onlookers)
 
     async def handle(self, request: web.Request, owner: str) -> web.StreamResponse:
         socket = web.WebSocketResponse(heartbeat=_HEARTBEAT_S)
@@ -221,6 +226,7 @@ class Hub:
             return
         told = json.loads(payload)
         owner, prompt_id = told["owner"], told["prompt_id"]
+        self.onlookers.change(owner)
         if channel == ENDED:
             self._states.pop(prompt_id, None)
             self.endings.tell(prompt_id)
@@ -240,10 +246,13 @@ class Hub:
         if len(self._told) > _MOST_TOLD:
             del self._told[next(iter(self._told))]
         self._open[owner].discard(prompt_id)
-        async with self._pool.connection() as connection:
-            query = "SELECT history FROM jobs WHERE prompt_id = %s"
-            row = await (await connection.execute(query, (prompt_id,))).fetchone()
-        history = row[0] if row is not None else None
+        changes = self.recent.changes
+        history = None
+        if (found := await rows.ended(self._pool, owner, prompt_id)) is not None:
+            job, files = found
+            history = job.history
+            if job.state == "ended":
+                self.recent.remember(owner, job, files, changes=changes)
         for frame in frames.of_end(prompt_id, history):
             self._tell(owner, client_id, frame)
         for client in self._hearers(owner, client_id):
@@ -259,7 +268,7 @@ class Hub:
             self._remember(parcel.prompt_id, parcel.frames)
             self._tell_all(parcel, parcel.frames)
             return
-        if parcel.owner not in self._clients:
+        if parcel.owner not in self._clients and not self.onlookers.any_sees(parcel.owner):
             return
         async with self._pool.connection() as connection:
             query = "SELECT content FROM frames WHERE id = %s"
@@ -273,6 +282,7 @@ class Hub:
             return
         preview = frames.read_preview(row[0])
         if preview is not None:
+            self.onlookers.show(parcel.owner, parcel.prompt_id, preview)
             for client in self._hearers(parcel.owner, parcel.client_id):
                 client.send(frames.write_preview(preview, with_metadata=client.reads_metadata))
 
@@ -285,6 +295,7 @@ class Hub:
             del self._states[next(iter(self._states))]
 
     def _tell_all(self, parcel: Parcel, several: Iterable[Frame]) -> None:
+        self.onlookers.tell(parcel.owner, parcel.prompt_id, several)
         for frame in several:
             self._tell(parcel.owner, parcel.client_id, frame)
 

@@ -11,17 +11,6 @@ from comfybridge.service.gateway import rows
 from comfybridge.service.gateway.callers import caller
 from comfybridge.service.gateway.state import STATE
 
-_PAGE = """<!doctype html>
-<html lang="en"><meta charset="utf-8"><title>comfybridge</title>
-<h1>comfybridge</h1>
-<p>Many ComfyUI servers as one: ComfyUI's API is here, its editor is not.</p>
-</html>
-"""
-
-
-async def get_root(_request: web.Request) -> web.Response:
-    return web.Response(text=_PAGE, content_type="text/html")
-
 
 async def get_object_info(request: web.Request) -> web.Response:
     state = request.app[STATE]

@@ -63,6 +63,12 @@ class Keyring:
             }
             self._read, self.is_used = begun, is_used
 
+    def of(self, owner: str) -> Caller | None:
+        """Who this owner is now; ``None`` when nobody is that any more."""
+        if not self.is_used:
+            return ANYBODY if owner == ANYBODY.owner else None
+        return next((one for one in self._by_hash.values() if one.owner == owner), None)
+
     def without_key(self, owners: Iterable[str]) -> list[str]:
         """Those of the owners who may no longer be heard."""
         valid = {one.owner for one in self._by_hash.values()} if self.is_used else {ANYBODY.owner}

@@ -96,7 +96,8 @@ async def get_history(request: web.Request) -> web.Response:
 
 
 async def get_history_of(request: web.Request) -> web.Response:
-    job = await rows.job(request.app[STATE].pool, caller(request).owner, request.match_info["prompt_id"])
+    state, owner, prompt_id = request.app[STATE], caller(request).owner, request.match_info["prompt_id"]
+    job = state.hub.recent.job(owner, prompt_id) or await rows.job(state.pool, owner, prompt_id)
     if job is None or job.state != "ended" or job.is_hidden:
         return web.json_response({})
     return web.json_response({job.prompt_id: _entry(request, job)})
@@ -116,12 +117,13 @@ def _entry(request: web.Request, job: rows.Job) -> dict[str, Any]:
 
 
 async def post_history(request: web.Request) -> web.Response:
-    pool, owner = request.app[STATE].pool, caller(request).owner
+    state, owner = request.app[STATE], caller(request).owner
     body = await object_of(request)
     if body.get("clear"):
-        await rows.hide(pool, owner, None)
+        await rows.hide(state.pool, owner, None)
     if prompt_ids := _ids(body):
-        await rows.hide(pool, owner, prompt_ids)
+        await rows.hide(state.pool, owner, prompt_ids)
+    state.hub.recent.forget()
     return web.Response()
 
 

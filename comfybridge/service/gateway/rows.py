@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from psycopg import AsyncConnection
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from comfybridge.service.database import ASKED, ENDED, told
@@ -79,6 +79,24 @@ async def job(pool: AsyncConnectionPool, owner: str, prompt_id: str) -> Job | No
     async with pool.connection() as connection, connection.cursor(row_factory=class_row(Job)) as cursor:
         query = f"SELECT {_JOB} FROM jobs WHERE prompt_id = %s AND owner = %s"  # noqa: S608  (a constant)
         return await (await cursor.execute(query.encode(), (prompt_id, owner))).fetchone()
+
+
+async def ended(pool: AsyncConnectionPool, owner: str, prompt_id: str) -> tuple[Job, list[File]] | None:
+    """A job, and the files that it was the first to make."""
+    query = f"""
+        SELECT {_JOB}, (
+            SELECT coalesce(json_agg(json_build_object('type', type, 'subfolder', subfolder, 'filename', filename,
+                'key', key, 'digest', digest, 'mime', mime, 'size', size, 'created', created)), '[]')
+            FROM files WHERE files.prompt_id = jobs.prompt_id AND files.owner = jobs.owner
+        ) AS files
+        FROM jobs WHERE prompt_id = %s AND owner = %s
+    """  # noqa: S608  (a constant)
+    async with pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+        row = await (await cursor.execute(query.encode(), (prompt_id, owner))).fetchone()
+    if row is None:
+        return None
+    files = [File(**{**each, "created": datetime.fromisoformat(each["created"])}) for each in row.pop("files")]
+    return Job(**row), files
 
 
 async def queue(pool: AsyncConnectionPool, owner: str) -> tuple[list[str], list[str]]:

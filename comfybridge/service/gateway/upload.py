@@ -107,6 +107,7 @@ async def keep(state: State, owner: str, place: places.Place, data: bytes, mime:
     await rows.announce(state.pool, kept.key)
     await state.store.put_async(kept.key, data)
     await rows.keep(state.pool, owner, kept)
+    state.hub.recent.forget()
 
 
 def _refused(status: int, kind: str, message: str) -> web.Response:

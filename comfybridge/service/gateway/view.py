@@ -16,6 +16,7 @@ _FORCED_DOWNLOADS = frozenset(
     {"text/html", "text/html-sandboxed", "application/xhtml+xml", "text/javascript", "text/css"}
 )
 _ESCAPED = str.maketrans({'"': r"\"", "\\": r"\\"})
+_LASTS_S = 86400
 _DEAD = ("image/png", "image/jpeg", "image/webp", "image/gif", "image/avif", "video/", "audio/")
 
 
@@ -38,7 +39,7 @@ async def get_view(request: web.Request) -> web.StreamResponse:
         owner = links.owner_of(state, request.query, place) if "signature" in request.query else caller(request).owner
     except links.BadLinkError as exc:
         return web.Response(status=403, text=str(exc))
-    found = await rows.file(state.pool, owner, place)
+    found = state.hub.recent.file(owner, place) or await rows.file(state.pool, owner, place)
     if found is None:
         return web.Response(status=404)
     try:
@@ -56,6 +57,9 @@ async def _answer(request: web.Request, found: rows.File, data: bytes) -> web.St
         if "preview" in request.query:
             kind, quality = reencoding.preview_kind(request.query["preview"], channel)
             body = await state.draw(reencoding.preview, data, kind, quality, channel)
+            if found.type == "output" and "signature" in request.query:
+                # What an output's name stands for never changes.
+                disposition["Cache-Control"] = f"private, max-age={_LASTS_S}"
             return web.Response(body=body, content_type=f"image/{kind}", headers=disposition)
         if channel in ("rgb", "a"):
             body = await state.draw(reencoding.channel, data, channel)

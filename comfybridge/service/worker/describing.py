@@ -54,6 +54,7 @@ class Description:
         self._digest = ""
         self._described = 0.0
         self._judged: set[str] = set()
+        self._has_said = False
         self.is_well = False
         self.remarks: dict[str, tuple[str, str]] = {}
         """What else is to be told of it, in English and Chinese, by what it is about."""
@@ -72,7 +73,9 @@ class Description:
             if not self.is_well or time.monotonic() - self._described > _DESCRIBE_EVERY_S:
                 self._describe(connection)
         except ComfyError as exc:
-            self.is_well = False
+            if self.is_well or not self._has_said:
+                logger.warning("%s", exc)
+            self.is_well, self._has_said = False, True
             connection.execute(_HEALTH, ("gone", str(exc), exc.zh, None, self._url))
             return
         self.judge(connection)

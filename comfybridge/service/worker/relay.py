@@ -13,8 +13,8 @@ from psycopg import Connection
 
 from comfybridge.service import frames, telling
 from comfybridge.service.claiming import Claimed
-from comfybridge.service.database import FRAMES
-from comfybridge.service.frames import Frame, Parcel
+from comfybridge.service.database import FRAMES, told
+from comfybridge.service.frames import Frame
 from comfybridge.service.telling import Bill, Notice
 
 _PREVIEW_EVERY_S = 0.2
@@ -39,7 +39,8 @@ class _Followed:
 @dataclass(frozen=True, slots=True)
 class _Item:
     job: Claimed
-    frame: Frame | None = None
+    frame: str = ""
+    """In JSON, as its ComfyUI wrote it."""
     preview: bytes = b""
     is_start: bool = False
 
@@ -63,7 +64,7 @@ class Relay:
     def tell(self, job: Claimed, frame: Frame) -> None:
         """Pass on a frame of a job that is followed still."""
         if job.prompt_id in self._followed:
-            self._waiting.put(_Item(job, frame=frame))
+            self._waiting.put(_Item(job, frame=told(frame)))
 
     def leave(self, prompt_id: str) -> None:
         """Pass on no more of a job."""
@@ -147,7 +148,7 @@ class Relay:
         elif name == "progress_state":
             followed.progress["nodes"] = frame["data"].get("nodes")
         self.started(prompt_id)
-        self._waiting.put(_Item(followed.job, frame=frame))
+        self._waiting.put(_Item(followed.job, frame=data.decode()))
 
     def _tap_preview(self, data: bytes) -> None:
         preview = frames.read_preview(data)
@@ -201,19 +202,18 @@ class Relay:
 
     def _notices(self, connection: Connection, job: Claimed, several: Sequence[_Item]) -> Iterator[Notice]:
         """Of frames of one job that are all previews or all texts."""
-        parcels = [self._stored(connection, job, item.preview, is_binary=True) for item in several if item.preview]
-        texts = [item.frame for item in several if item.frame is not None]
-        for parcel in (*parcels, *frames.parcels(job.owner, job.client_id, job.prompt_id, texts)):
-            if frames.fits(parcel):
-                yield FRAMES, frames.pack(parcel)
-            else:
-                stored = self._stored(connection, job, json.dumps(list(parcel.frames)).encode(), is_binary=False)
-                yield FRAMES, frames.pack(stored)
+        for item in several:
+            if item.preview:
+                yield FRAMES, self._stored(connection, job, item.preview, is_binary=True)
+        texts = [item.frame for item in several if item.frame]
+        for text, fits in frames.pack(job.owner, job.client_id, job.prompt_id, texts):
+            yield FRAMES, text if fits else self._stored(connection, job, text.encode(), is_binary=False)
 
-    def _stored(self, connection: Connection, job: Claimed, content: bytes, *, is_binary: bool) -> Parcel:
+    def _stored(self, connection: Connection, job: Claimed, content: bytes, *, is_binary: bool) -> str:
+        """What tells of it."""
         row = connection.execute("INSERT INTO frames (content) VALUES (%s) RETURNING id", (content,)).fetchone()
         assert row is not None  # noqa: S101  # an INSERT returns its row
-        return Parcel(job.owner, job.client_id, job.prompt_id, stored=row[0], is_binary=is_binary)
+        return frames.pack_stored(job.owner, job.client_id, job.prompt_id, row[0], is_binary=is_binary)
 
 
 def _sort(news: _Item | Bill) -> tuple[str, str]:
