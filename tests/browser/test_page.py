@@ -230,8 +230,9 @@ def test_figures_over_a_window_and_trouble_in_words(fleet: Service, opened: Open
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_looks_right_everywhere(fleet: Service, opened: Opened, shots: Path, scheme: str) -> None:
-    hold(fleet)
     with closing(fleet.server(ANNA)) as anna:
+        anna.finished(sent(anna, "one that is done", seed=600))
+        hold(fleet)
         for number in range(6):
             sent(anna, "a very long wish for a picture of everything " * 9, seed=700 + number)
         eventually(lambda: are_running(fleet, 2))
