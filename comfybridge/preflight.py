@@ -67,6 +67,15 @@ _NODE_ERRORS = {
 _WHOLE_ERRORS = {
     "no_prompt": ("No workflow was sent.", "没有收到工作流。"),
     "prompt_no_outputs": _NO_OUTPUT,
+    # A gateway's, which knows who asks.
+    "template_not_allowed": (
+        "This API key may use these templates only, as they are: {details}. Choose one, with its model and no LoRAs.",
+        "此 API 密钥只能原样使用以下模板：{details}。请选择其中之一，且不要更换模型或添加 LoRA。",
+    ),
+    "too_many_pixels": (
+        "This API key may not make as many pixels ({details}). Choose a smaller size or fewer pictures.",
+        "此 API 密钥不允许生成这么多像素（{details}）。请减小尺寸或图片数量。",
+    ),
 }
 _LONGEST_VALUE, _LONGEST_QUOTE = 80, 300
 INPUT_FILE = ("missing_image", "missing_file")
@@ -416,15 +425,8 @@ def _from_error(graph: Graph, refusal: Mapping[str, Any]) -> list[Problem]:
     if missing and (graph.definitions or code == "invalid_prompt"):
         return missing
     if code in _WHOLE_ERRORS:
-        return [
-            Problem(
-                "",
-                "",
-                "",
-                "no_output" if code == "prompt_no_outputs" else code,
-                *_WHOLE_ERRORS[code],
-            )
-        ]
+        english, chinese = (words.format(details=_cut(details)) for words in _WHOLE_ERRORS[code])
+        return [Problem("", "", "", "no_output" if code == "prompt_no_outputs" else code, english, chinese)]
     reason = _cut(f"{message} {details}".strip())
     reason = reason or (_as_sent(left) if (left := refusal.get("node_errors") or error) else "no reason given")
     return [Problem("", "", "", code, f"ComfyUI says: {reason}", f"ComfyUI 的说明：{reason}")]

@@ -24,7 +24,8 @@ from tests.contract.server import eventually
 from tests.service.running import folder
 
 PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
-MOST_BYTES = 200 * 1000
+MOST_BYTES = 60 * 1000
+WIDTH = 1080
 SIZE = {"width": 1440, "height": 1340}
 SERVERS, WORK_S = 3, 8.0
 WISHES = (
@@ -165,7 +166,8 @@ def _renamed(route: Route, names: Mapping[str, str]) -> None:
 
 def save(shot: Path, path: Path) -> None:
     picture = Image.open(shot).convert("RGB")
-    for quality in (90, 80, 70):
+    picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
+    for quality in (80, 65, 50):
         data = io.BytesIO()
         picture.save(data, "WEBP", quality=quality, method=6)
         if len(data.getvalue()) <= MOST_BYTES:

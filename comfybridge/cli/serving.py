@@ -180,11 +180,13 @@ def told_if_unusable(command: str, run: Callable[[argparse.Namespace], int]) -> 
         # Here, since most commands need nothing of what the service stands on.
         from comfybridge.service.database import NoDatabase  # noqa: PLC0415
         from comfybridge.service.listening import CannotListen  # noqa: PLC0415
+        from comfybridge.service.postgres import CannotStart  # noqa: PLC0415
         from comfybridge.service.servers import NotAnAddress  # noqa: PLC0415
         from comfybridge.service.store import Unusable  # noqa: PLC0415
 
-        statuses: dict[type[CannotListen | NoDatabase | NotAnAddress | Unusable], int] = {
+        statuses: dict[type[CannotListen | CannotStart | NoDatabase | NotAnAddress | Unusable], int] = {
             CannotListen: exits.PROBLEMS,
+            CannotStart: exits.PROBLEMS,
             NoDatabase: exits.UNAVAILABLE,
             NotAnAddress: exits.USAGE,
             Unusable: exits.PROBLEMS,

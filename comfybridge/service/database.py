@@ -31,7 +31,10 @@ CONNECT_S = 10
 # Statements are few and known: none is planned anew, which takes longer than to run it; and none may read a whole index
 # or table, which look short to a planner that last counted them before ten thousand jobs came.
 _PLANNING = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off"
-_POOLED = {"autocommit": True, "options": _PLANNING}
+# Whoever is frozen in the middle of a transaction, or cut off, holds up nobody for ever: those who wait give up and
+# come again, and the database ends the transaction.
+_PATIENCE = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
+_POOLED = {"autocommit": True, "options": f"{_PLANNING} {_PATIENCE}"}
 
 
 class NoDatabase(Exception):
@@ -54,7 +57,7 @@ def async_pool(url: str, *, most: int, name: str) -> AsyncConnectionPool:
 
 def single(url: str, name: str) -> psycopg.Connection:
     """A connection of one's own whose statements need not be durable: notifications, leases, heartbeats."""
-    options = f"{_PLANNING} -c synchronous_commit=off"
+    options = f"{_PLANNING} {_PATIENCE} -c synchronous_commit=off"
     return psycopg.connect(url, autocommit=True, application_name=name, connect_timeout=CONNECT_S, options=options)
 
 

@@ -39,7 +39,10 @@ placed AS (
 done AS (
     UPDATE jobs SET
         state = 'ended', outcome = %(outcome)s, reason = %(reason)s, history = %(history)s, is_hidden = %(is_hidden)s,
-        gpu_s = %(gpu_s)s, ended = clock_timestamp(), expires = now() + make_interval(secs => %(keep_s)s),
+        gpu_s = %(gpu_s)s, expires = now() + make_interval(secs => %(keep_s)s),
+        -- The order of the history is that in which ComfyUI ended them, not that in which they are written down.
+        ended = CASE WHEN %(ended)s::float IS NULL THEN clock_timestamp()
+            ELSE greatest(to_timestamp(%(ended)s::float), claimed) END,
         started = coalesce(started, clock_timestamp() - make_interval(secs => %(ran_s)s::float)),
         lease_until = NULL, secrets = NULL, progress = NULL
     FROM ours
@@ -77,7 +80,8 @@ class Kept:
 class End:
     """``history`` is what ComfyUI tells of the job, without the prompt; ``None`` where it would tell nothing.
 
-    ``reason`` is a sentence in English and one in Chinese, for everything but a success.
+    ``reason`` is a sentence in English and one in Chinese, for everything but a success. ``ended``: when its ComfyUI
+    ended it, in seconds since 1970; ``None`` for now.
     """
 
     outcome: str
@@ -85,6 +89,7 @@ class End:
     reason: tuple[str, str] | None = None
     files: Sequence[Kept] = ()
     gpu_s: float = 0.0
+    ended: float | None = None
 
 
 def finish(connection: Connection, prompt_id: str, fence: int, end: End, *, keep_s: float) -> bool:
@@ -138,6 +143,7 @@ def _ended(
         "history": as_json(end.history) if end.history is not None else None,
         "is_hidden": end.history is None,
         "gpu_s": end.gpu_s,
+        "ended": end.ended,
         # Whoever was faster than the news of his start has run nevertheless.
         "ran_s": end.gpu_s if end.gpu_s or end.outcome == "succeeded" else None,
         "keep_s": keep_s,

@@ -65,6 +65,8 @@ class Fleet:
                     in_order = dict.fromkeys(server.definitions for server in servers if server.definitions in known)
                     self.classes = catalogue.united(known[digest] for digest in in_order if digest)
                     self._known = known
+                    # What servers have is another thing now; nor does it grow for ever.
+                    self.wanted.clear()
             self.servers, self._read = servers, time.monotonic()
 
     def able(self, needs: catalogue.Needs) -> list[str]:

@@ -24,7 +24,7 @@ _HEAD = struct.Struct(">II")
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """Frames of one job: texts as they are, or what lies in the table of frames under ``stored``."""
+    """Frames of one job as they are, or what lies in the table of frames under ``stored``."""
 
     owner: str
     client_id: str
@@ -34,41 +34,36 @@ class Parcel:
     is_binary: bool = False
 
 
-def pack(parcel: Parcel) -> str:
-    """A notification's text; whoever packs sees that it is no longer than PostgreSQL takes."""
-    return told(
-        {
-            "owner": parcel.owner,
-            "client_id": parcel.client_id,
-            "prompt_id": parcel.prompt_id,
-            **({"frames": list(parcel.frames)} if parcel.stored is None else {"stored": parcel.stored}),
-            **({"is_binary": True} if parcel.is_binary else {}),
-        }
-    )
-
-
 def unpack(text: str) -> Parcel:
     return Parcel(**json.loads(text))
 
 
-def parcels(owner: str, client_id: str, prompt_id: str, frames: Sequence[Frame]) -> Iterator[Parcel]:
-    """The frames in as few notifications as they fit into; one that fits into none comes alone."""
-    taken: list[Frame] = []
-    room = LARGEST_NOTIFICATION - len(pack(Parcel(owner, client_id, prompt_id)).encode())
-    left = room
+def pack_stored(owner: str, client_id: str, prompt_id: str, stored: int, *, is_binary: bool) -> str:
+    """A notification's text."""
+    job = {"owner": owner, "client_id": client_id, "prompt_id": prompt_id}
+    return told({**job, "stored": stored, "is_binary": is_binary})
+
+
+def pack(owner: str, client_id: str, prompt_id: str, frames: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Frames, each in JSON, in the texts of as few notifications as they fit into, unread.
+
+    One that fits into none comes alone, as a list in JSON that is to be stored: then the second is ``False``.
+    """
+    head = told({"owner": owner, "client_id": client_id, "prompt_id": prompt_id})[:-1] + ',"frames":['
+    taken: list[str] = []
+    room = left = LARGEST_NOTIFICATION - len(head.encode()) - len("]}")
     for frame in frames:
-        size = len(told(frame).encode()) + 1
+        size = len(frame.encode()) + 1
         if taken and size > left:
-            yield Parcel(owner, client_id, prompt_id, taken)
+            yield f"{head}{','.join(taken)}]}}", True
             taken, left = [], room
+        if size > room:
+            yield f"[{frame}]", False
+            continue
         taken.append(frame)
         left -= size
     if taken:
-        yield Parcel(owner, client_id, prompt_id, taken)
-
-
-def fits(parcel: Parcel) -> bool:
-    return len(pack(parcel).encode()) <= LARGEST_NOTIFICATION
+        yield f"{head}{','.join(taken)}]}}", True
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 from psycopg import Connection, errors
@@ -19,6 +18,7 @@ from psycopg.types.json import Jsonb
 
 from comfybridge.addresses import is_loopback
 from comfybridge.service import priorities
+from comfybridge.service.webhooks import is_address
 
 LIMITS = ("rate", "running", "queued", "pixels")
 """Requests of ``POST /prompt`` a minute, jobs that may run and that may wait at once, pixels a graph may begin with."""
@@ -163,7 +163,7 @@ def checked(values: Mapping[str, Any]) -> dict[str, Any]:
             columns["priority"] = priorities.number(value)
         elif name == "templates" and _are_names(value):
             columns["templates"] = sorted(set(value)) if value is not None else None
-        elif name == "webhook" and isinstance(value, str) and _is_address(value):
+        elif name == "webhook" and isinstance(value, str) and (not value or is_address(value)):
             columns["webhook"] = value
         else:
             raise BadValue(f"{name}: this value is not possible.", f"{name}：该值无效。")
@@ -200,14 +200,6 @@ def _are_names(value: Any) -> bool:
     if value is None:
         return True
     return isinstance(value, list) and all(isinstance(one, str) and one and "@" not in one for one in value)
-
-
-def _is_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return not text or (parts.scheme in ("http", "https") and bool(parts.hostname))
 
 
 def _without_none(limits: Mapping[str, int | None]) -> dict[str, int]:

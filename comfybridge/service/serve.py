@@ -77,6 +77,7 @@ def serve(
 
     Raises:
         CannotListen: not on this host and port.
+        CannotStart: PostgreSQL does not run on the folder.
         InUse: another process serves from this folder.
         NoFolder: it cannot be written.
         NoKeys: others reach the host, and nobody would keep them out.

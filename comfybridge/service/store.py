@@ -15,6 +15,8 @@ import obstore
 from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError
 from obstore.store import LocalStore, ObjectStore, from_url
 
+from comfybridge.service.folder import Folder
+
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, RetryConfig
 
@@ -41,13 +43,17 @@ class Unusable(Exception):
 class Store:
     """All calls raise StoreAway, and those that read FileNotFoundError when there is nothing under the key."""
 
-    def __init__(self, objects: ObjectStore, address: str) -> None:
+    def __init__(self, objects: ObjectStore, address: str, folder: Folder | None = None) -> None:
         self._objects = objects
         self._address = address
+        self._folder = folder
 
     def put(self, key: str, data: bytes) -> None:
         with _told():
-            obstore.put(self._objects, key, data)
+            if self._folder is not None:
+                self._folder.put(key, data)
+            else:
+                obstore.put(self._objects, key, data)
 
     def get(self, key: str) -> bytes:
         with _told(FileNotFoundError):
@@ -59,6 +65,8 @@ class Store:
 
     async def get_async(self, key: str) -> bytes:
         with _told(FileNotFoundError):
+            if self._folder is not None and (small := self._folder.get_small(key)) is not None:
+                return small
             return bytes(await (await obstore.get_async(self._objects, key)).bytes_async())
 
     async def is_writable(self) -> bool:
@@ -144,7 +152,7 @@ def open_store(address: str) -> Store:
         raise Unusable(
             f"The store {folder} cannot be used: {exc.strerror}.", f"无法使用存储 {folder}：{exc.strerror}。"
         ) from exc
-    return Store(LocalStore(folder, automatic_cleanup=True), address)
+    return Store(LocalStore(folder, automatic_cleanup=True), address, Folder(folder))
 
 
 def digest(data: bytes) -> str:

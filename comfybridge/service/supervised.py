@@ -9,8 +9,13 @@ from psycopg_pool import PoolTimeout
 
 logger = logging.getLogger(__name__)
 
-DATABASE_FAULTS = (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout)
-"""The database is away, and will be back."""
+DATABASE_FAULTS = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    psycopg.errors.IdleInTransactionSessionTimeout,
+    PoolTimeout,
+)
+"""The database is away, or gave us up, and will be back."""
 
 _AGAIN_S = 0.5
 

@@ -67,7 +67,7 @@ def is_address(url: str) -> bool:
     """Whether a webhook may be there. Which host is the operator's own choice: only admins write it down."""
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        return url.isprintable() and parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 

@@ -509,6 +509,28 @@ class TestExplain:
         assert (problem.node_id, problem.code) == ("3", "missing_node")
         assert "'NoSuchNode'" in problem.message_en
 
+    @pytest.mark.parametrize(
+        ("code", "details", "words"),
+        [
+            (
+                "template_not_allowed",
+                "sd15, sdxl",
+                ("templates only, as they are: sd15, sdxl.", "以下模板：sd15, sdxl。"),
+            ),
+            ("too_many_pixels", "4194304 > 1048576", ("pixels (4194304 > 1048576).", "（4194304 > 1048576）")),
+        ],
+    )
+    def test_what_a_key_may_not_is_told_in_both_languages(
+        self, code: str, details: str, words: tuple[str, str], definitions: Definitions
+    ) -> None:
+        error = {"type": code, "message": "No.", "details": details, "extra_info": {}}
+
+        (problem,) = preflight.explain({"error": error, "node_errors": {}}, graph(), definitions)
+
+        assert problem.code == code
+        assert words[0] in problem.message_en
+        assert words[1] in problem.message_zh
+
     def test_refusal_without_node_errors_gives_comfyuis_words(self, definitions: Definitions) -> None:
         refused = refusal("real cycle")
 

@@ -18,7 +18,7 @@ from tests.contract import graphs
 from tests.contract.server import Server, eventually
 from tests.service.running import are_well, database, gateway, worker
 
-OPEN = {("GET", "/health"), ("HEAD", "/health"), ("GET", "/ready"), ("HEAD", "/ready")}
+OPEN = {(method, path) for method in ("GET", "HEAD") for path in ("/", "/health", "/ready", "/comfybridge/page/x")}
 ADMINS = {
     ("GET", "/comfybridge/keys"),
     ("POST", "/comfybridge/keys"),
@@ -27,6 +27,7 @@ ADMINS = {
     ("GET", "/comfybridge/servers"),
     ("POST", "/comfybridge/servers"),
     ("POST", "/comfybridge/versions"),
+    ("GET", "/comfybridge/figures"),
     ("POST", "/free"),
 }
 """Bare and under ``/api``; and what Prometheus asks for, which is in one place only."""
@@ -86,17 +87,19 @@ def written(path: str) -> Iterator[str]:
 
 
 def test_nothing_is_open_by_oversight(locked: Locked) -> None:
-    unknown = {("GET", "/nowhere"), ("POST", "/nowhere"), ("HEAD", "/"), ("PUT", "/prompt"), ("TRACE", "/prompt")}
+    unknown = {("GET", "/nowhere"), ("POST", "/nowhere"), ("PUT", "/prompt"), ("TRACE", "/prompt")}
     assert len(locked.every) > 100
     for method, path in (locked.every | unknown) - OPEN:
         for spelled in written(path):
             found, body = status(locked.url, method, spelled)
             assert found in (401, 403), (method, spelled, found, body)
             assert status(locked.url, "OPTIONS", spelled)[1] == b""
+        # What lies below the page's folder is open, and leads nowhere else.
+        assert status(locked.url, method, f"/comfybridge/page/../..{path}")[0] in (401, 403, 404, 405)
 
 
 def test_open_routes_tell_of_nobody(locked: Locked) -> None:
-    assert OPEN - {("HEAD", "/health"), ("HEAD", "/ready")} <= locked.every
+    assert {("GET", path) for _, path in OPEN} <= locked.every
     assert status(locked.url, "GET", "/health") == (200, b'{"status": "ok"}')
     assert status(locked.url, "GET", "/ready")[0] == 503
 

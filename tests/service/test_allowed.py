@@ -156,7 +156,7 @@ def test_key_with_templates(postgres: str, tmp_path: Path) -> None:
             refusal = server.reject(graphs.solid(), extra_data=lie)
 
             assert refusal["error"]["type"] == "template_not_allowed"
-            assert "sdxl" in refusal["error"]["message"]
+            assert refusal["error"]["details"] == "sdxl"
             assert server.reject(library.load("sd15").prompt)["error"]["type"] == "template_not_allowed"
             assert server.run(template)["status"]["status_str"] == "success"
             server.close()

@@ -1,15 +1,23 @@
 """Whose turn it is, and what a lease is worth: by values, over a database."""
 
+import json
+import time
 from collections.abc import Iterator
+from threading import Event, Thread
 
 import psycopg
 import pytest
 
 from comfybridge.service import claiming
+from comfybridge.service.database import single, sync_pool
 from comfybridge.service.finishing import End, Kept, finish
 from comfybridge.service.migrating import migrate, steps
 from comfybridge.service.priorities import AGEING_S
+from comfybridge.service.supervised import DATABASE_FAULTS
 from comfybridge.service.telling import tell
+from comfybridge.service.worker import describing
+from comfybridge.service.worker.relay import Relay
+from comfybridge.service.worker.timing import DatabaseClock
 from tests.service.running import database
 
 HIGH, NORMAL, LOW = 0, 1, 2
@@ -247,3 +255,65 @@ def test_names_of_files_never_collide(connection: psycopg.Connection) -> None:
         ("a22222222_.png", "22222222-bbbb/a.png"),
         ("b.png", "22222222-bbbb/b.png"),
     ]
+
+
+def test_history_is_in_the_order_in_which_comfyui_ended_the_jobs(connection: psycopg.Connection) -> None:
+    for prompt_id in ("first", "second"):
+        queue(connection, prompt_id)
+    jobs = [claim(connection) for _ in range(2)]
+    relay, clock = Relay(), DatabaseClock()
+    clock.read(connection)
+    began = time.monotonic()
+    for job in jobs:
+        assert job is not None
+        relay.follow(job, lambda: None, lambda _: None)
+        data = {"prompt_id": job.prompt_id, "timestamp": 0}
+        relay.tap(json.dumps({"type": "execution_success", "data": data}).encode(), False)  # noqa: FBT003
+
+    first, second = filter(None, jobs)
+    is_seen = Event()
+
+    def settle_second() -> None:
+        relay.wait_for_earlier(second, 60)
+        is_seen.set()
+
+    Thread(target=settle_second, daemon=True).start()
+    relay.wait_for_earlier(first, 60)
+    assert not is_seen.is_set()
+    relay.leave("first")
+    assert is_seen.wait(60)
+    # Where one takes too long, the ends are written down in any order.
+    for job, ended in ((second, clock.at(relay.ended_at("second"))), (first, clock.at(began))):
+        end = End(outcome="succeeded", ended=ended)
+        assert finish(connection, job.prompt_id, job.fence, end, keep_s=60)
+
+    query = "SELECT prompt_id FROM jobs WHERE ended >= claimed ORDER BY ended"
+    assert connection.execute(query).fetchall() == [("first",), ("second",)]
+
+
+def test_frozen_process_holds_up_nobody_for_ever(postgres: str) -> None:
+    """What is locked by a transaction that nobody ends is waited for as for a database that is away."""
+    with (
+        database(postgres) as url,
+        single(url, "waits") as waiting,
+        sync_pool(url, most=1, name="waits") as pool,
+        psycopg.connect(url) as frozen,
+    ):
+        frozen.execute("INSERT INTO turns VALUES (1, 'a', 0)")
+        with pytest.raises(DATABASE_FAULTS):
+            waiting.execute("INSERT INTO turns VALUES (1, 'a', 0)")
+        frozen.rollback()
+        waiting.execute("INSERT INTO turns VALUES (1, 'a', 0)")
+        with pool.connection() as connection:
+            for each in (waiting, connection):
+                assert each.execute("SHOW lock_timeout").fetchone() == ("5s",)
+                assert each.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("1min",)
+
+
+def test_what_no_server_has_any_more_is_forgotten(connection: psycopg.Connection) -> None:
+    connection.execute("INSERT INTO definitions VALUES ('old', '{}'), ('new', '{}')")
+    connection.execute("UPDATE servers SET definitions = 'new' WHERE url = %s", (ONE,))
+
+    describing.forget(connection)
+
+    assert connection.execute("SELECT digest FROM definitions").fetchall() == [("new",)]

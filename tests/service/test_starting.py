@@ -4,16 +4,21 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from comfybridge.cli import exits, main
+from comfybridge.client import Client
+from comfybridge.service.worker.describing import Description
+from tests.service.running import database
 
 NOWHERE = "postgresql://comfybridge:secret@127.0.0.1:1/comfybridge"
+NOBODY = "http://127.0.0.1:1"
 COMMANDS = [
     ["gateway", "--store", "STORE"],
-    ["worker", "--store", "STORE", "--comfyui", "http://127.0.0.1:1"],
+    ["worker", "--store", "STORE", "--comfyui", NOBODY],
     ["servers", "list"],
-    ["servers", "drain", "http://127.0.0.1:1"],
+    ["servers", "drain", NOBODY],
     ["keys", "list"],
     ["versions"],
 ]
@@ -70,6 +75,17 @@ def test_data_that_cannot_be_a_folder(tmp_path: Path, capsys: pytest.CaptureFixt
     assert said == f"comfybridge serve: {tmp_path / 'file'} cannot be used: File exists.\n"
 
 
+def test_folder_that_is_no_postgresqls(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "postgres").mkdir()
+    (tmp_path / "postgres" / "PG_VERSION").write_text("none")
+
+    status = main(["serve", "--data", str(tmp_path)])
+
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert status == exits.PROBLEMS
+    assert said.startswith(f"comfybridge serve: PostgreSQL cannot start on {tmp_path / 'postgres'}: ")
+
+
 @pytest.mark.parametrize("command", [["serve", "--data", "d"], ["worker", "--store", "s", "--database", NOWHERE]])
 def test_address_without_scheme(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--comfyui", "gpu1:8188"]) == exits.USAGE
@@ -97,3 +113,17 @@ def test_numbers_that_mean_nothing(option: list[str], capsys: pytest.CaptureFixt
 
     assert ended.value.code == exits.USAGE
     assert f"argument {option[0].partition('=')[0]}: " in capsys.readouterr().err
+
+
+def test_server_that_does_not_answer_is_told_once(
+    postgres: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with database(postgres) as url, psycopg.connect(url, autocommit=True) as connection:
+        description = Description(Client(NOBODY), NOBODY, "worker")
+        description.register(connection)
+
+        for _ in range(2):
+            description.look(connection)
+
+    (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert f"{NOBODY} refuses the connection" in told

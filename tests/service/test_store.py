@@ -1,5 +1,6 @@
 """The store: moto as S3, and what is said at the start where it cannot be used."""
 
+import asyncio
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,3 +94,35 @@ def test_nobody_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_address_of_a_store() -> None:
     with pytest.raises(Unusable, match="no address of a store"):
         open_store("floppy://a")
+
+
+def test_file_in_a_folder_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    (tmp_path / "outputs" / "taken" / "1-0").mkdir(parents=True)
+
+    store.put("outputs/a/1-0", b"first")
+    store.put("outputs/a/1-0", b"second")
+    with pytest.raises(StoreAway):
+        store.put("outputs/taken/1-0", b"a folder has this name")
+
+    assert store.get("outputs/a/1-0") == b"second"
+    assert store.under("outputs") == ["outputs/a/1-0"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["1-0"]
+
+
+def test_what_a_dead_process_left_half_written_is_not_listed(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    store.put("outputs/a/1-0", b"whole")
+
+    (tmp_path / "outputs" / "a" / "1-1#1234").write_bytes(b"ha")
+
+    assert store.under("outputs/a") == ["outputs/a/1-0"]
+
+
+def test_small_and_large_files_are_read_alike(tmp_path: Path) -> None:
+    store = open_store(str(tmp_path))
+    for key, data in (("small", b"1"), ("large", b"2" * 3 * 2**20)):
+        store.put(key, data)
+        assert asyncio.run(store.get_async(key)) == data
+    with pytest.raises(FileNotFoundError):
+        asyncio.run(store.get_async("missing"))

@@ -400,7 +400,8 @@ def test_where_a_webhook_may_be(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["ftp://example.com", "http://", "example.com", "http://x:99999/", "file:///etc/passwd", ""]
+    "address",
+    ["ftp://example.com", "http://", "example.com", "http://x:99999/", "file:///etc/passwd", "http://x/\0", ""],
 )
 def test_where_no_webhook_may_be(address: str) -> None:
     assert not webhooks.is_address(address)

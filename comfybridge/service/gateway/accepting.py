@@ -249,7 +249,7 @@ def _forbidden(state: State, caller: Caller, prompt: dict[str, Any]) -> dict[str
     """What this caller's key has against the graph."""
     most = caller.limits.get("pixels")
     if most is not None and (pixels := allowed.pixels(prompt)) > most:
-        return _not_for_this_key(f"A node makes {pixels} pixels, and this key may have {most}", "too_many_pixels")
+        return _not_for_this_key("A node makes more pixels than this key may", f"{pixels} > {most}", "too_many_pixels")
     if caller.templates is None:
         return None
     known = (*library.templates(), *state.offering.graphs.values())
@@ -257,11 +257,11 @@ def _forbidden(state: State, caller: Caller, prompt: dict[str, Any]) -> dict[str
     if allowed.template_of(prompt, theirs, state.fleet.classes) is not None:
         return None
     names = ", ".join(sorted(caller.templates)) or "none"
-    return _not_for_this_key(f"This key may use these templates only, as they are: {names}", "template_not_allowed")
+    return _not_for_this_key("This key may use these templates only, as they are", names, "template_not_allowed")
 
 
-def _not_for_this_key(message: str, kind: str) -> dict[str, Any]:
-    return {"type": kind, "message": message, "details": "", "extra_info": {}}
+def _not_for_this_key(message: str, details: str, kind: str) -> dict[str, Any]:
+    return {"type": kind, "message": message, "details": details, "extra_info": {}}
 
 
 async def _file(state: State, caller: Caller, name: str) -> rows.File | None:

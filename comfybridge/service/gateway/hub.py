@@ -316,6 +316,8 @@ class Hub:
         """Tell what ended while nobody listened."""
         for owner in list(self._clients):
             now_open = await self._open_of(owner)
+            if owner not in self._clients:
+                continue  # nobody of these is there any more
             before, self._open[owner] = self._open.get(owner, set()), now_open
             for prompt_id in before - now_open:
                 async with self._pool.connection() as connection:

@@ -84,16 +84,23 @@ async def _stored(state: State, owner: str, upload: _Upload, data: bytes) -> web
     if found is None:
         return _refused(415, "unknown_type", "This is no whole picture, video, sound or 3D file.")
     subfolder, filename = posixpath.split(path)
-    digest = store.digest(data)
     if upload.fields.get("overwrite") not in ("true", "1"):
-        filename = await _free_name(state, owner, (folder, subfolder, filename), digest)
+        filename = await _free_name(state, owner, (folder, subfolder, filename), store.digest(data))
+    await keep(state, owner, (folder, subfolder, filename), data, found.mime)
+    return web.json_response({"name": filename, "subfolder": subfolder, "type": folder})
+
+
+async def keep(state: State, owner: str, place: places.Place, data: bytes, mime: str) -> None:
+    """Store a file of the caller's: noted first, so that whoever clears up neither takes it nor misses it."""
+    folder, subfolder, filename = place
+    digest = store.digest(data)
     kept = rows.File(
         type=folder,
         subfolder=subfolder,
         filename=filename,
         key=store.upload_key(digest),
         digest=digest,
-        mime=found.mime,
+        mime=mime,
         size=len(data),
         created=datetime.now(UTC),
     )
@@ -101,7 +108,6 @@ async def _stored(state: State, owner: str, upload: _Upload, data: bytes) -> web
     await state.store.put_async(kept.key, data)
     await rows.keep(state.pool, owner, kept)
     state.hub.recent.forget()
-    return web.json_response({"name": filename, "subfolder": subfolder, "type": folder})
 
 
 def _refused(status: int, kind: str, message: str) -> web.Response:

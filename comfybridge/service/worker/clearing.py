@@ -8,6 +8,7 @@ from psycopg import Connection
 from comfybridge.service import sickness
 from comfybridge.service.expiring import Expiry
 from comfybridge.service.store import StoreAway
+from comfybridge.service.worker import describing
 from comfybridge.service.worker.pruning import Pruning
 
 logger = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ class Clearing:
             logger.warning("what has expired could not be deleted from the store: %s", exc)
         if is_due:
             sickness.forget(connection)
+            describing.forget(connection)
             self._next_uploads = time.monotonic() + self._every_s * _UPLOADS_EVERY
         if own_folders:
             self._pruning.prune(connection)

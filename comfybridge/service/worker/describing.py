@@ -1,10 +1,11 @@
 """What a server is and has, told to the fleet: its classes, its models, its health, and which jobs it can run."""
 
+import contextlib
 import logging
 import time
 from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, errors
 
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
@@ -28,7 +29,18 @@ _HEALTH = """
 UPDATE servers SET health = %s, reason = %s, reason_zh = %s, stats = coalesce(%s, stats)
 WHERE url = %s
 """
+# Megabytes each, and a new one with every model file that somebody adds.
+_FORGET = """
+DELETE FROM definitions WHERE NOT EXISTS (SELECT FROM servers WHERE servers.definitions = definitions.digest)
+"""
 _UNKNOWN_WANTS = "SELECT digest, needs FROM wants WHERE digest <> ALL (%s)"
+
+
+def forget(connection: Connection) -> None:
+    """Drop what no server has any more."""
+    # Where one is taken up again just now, they go another time.
+    with contextlib.suppress(errors.ForeignKeyViolation):
+        connection.execute(_FORGET)
 
 
 class Description:
@@ -42,6 +54,7 @@ class Description:
         self._digest = ""
         self._described = 0.0
         self._judged: set[str] = set()
+        self._has_said = False
         self.is_well = False
         self.remarks: dict[str, tuple[str, str]] = {}
         """What else is to be told of it, in English and Chinese, by what it is about."""
@@ -60,7 +73,9 @@ class Description:
             if not self.is_well or time.monotonic() - self._described > _DESCRIBE_EVERY_S:
                 self._describe(connection)
         except ComfyError as exc:
-            self.is_well = False
+            if self.is_well or not self._has_said:
+                logger.warning("%s", exc)
+            self.is_well, self._has_said = False, True
             connection.execute(_HEALTH, ("gone", str(exc), exc.zh, None, self._url))
             return
         self.judge(connection)

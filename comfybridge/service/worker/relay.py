@@ -6,15 +6,15 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from queue import Empty, SimpleQueue
-from threading import Event
+from threading import Condition, Event
 from typing import Any
 
 from psycopg import Connection
 
 from comfybridge.service import frames, telling
 from comfybridge.service.claiming import Claimed
-from comfybridge.service.database import FRAMES
-from comfybridge.service.frames import Frame, Parcel
+from comfybridge.service.database import FRAMES, told
+from comfybridge.service.frames import Frame
 from comfybridge.service.telling import Bill, Notice
 
 _PREVIEW_EVERY_S = 0.2
@@ -31,13 +31,15 @@ class _Followed:
     on_executed: Callable[[Frame], None]
     has_started: bool = False
     previewed: float = 0.0
+    ended: float | None = None
     progress: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
     job: Claimed
-    frame: Frame | None = None
+    frame: str = ""
+    """In JSON, as its ComfyUI wrote it."""
     preview: bytes = b""
     is_start: bool = False
 
@@ -49,6 +51,7 @@ class Relay:
         self._followed: dict[str, _Followed] = {}
         self._waiting: SimpleQueue[_Item | Bill] = SimpleQueue()
         self._has_end = Event()
+        self._changed = Condition()
 
     def follow(self, job: Claimed, on_start: Callable[[], None], on_executed: Callable[[Frame], None]) -> None:
         """Pass on the job's frames from now on; ``on_start`` is called when it leaves its ComfyUI's queue.
@@ -60,11 +63,13 @@ class Relay:
     def tell(self, job: Claimed, frame: Frame) -> None:
         """Pass on a frame of a job that is followed still."""
         if job.prompt_id in self._followed:
-            self._waiting.put(_Item(job, frame=frame))
+            self._waiting.put(_Item(job, frame=told(frame)))
 
     def leave(self, prompt_id: str) -> None:
         """Pass on no more of a job."""
-        self._followed.pop(prompt_id, None)
+        with self._changed:
+            self._followed.pop(prompt_id, None)
+            self._changed.notify_all()
 
     def ended(self, bill: Bill) -> None:
         """Tell of a job's end, after what came of it before."""
@@ -83,7 +88,24 @@ class Relay:
         """The job waits in its ComfyUI's queue once more: it will start a second time."""
         followed = self._followed.get(prompt_id)
         if followed is not None:
-            followed.has_started = False
+            with self._changed:
+                followed.has_started, followed.ended = False, None
+                self._changed.notify_all()
+
+    def wait_for_earlier(self, job: Claimed, seconds: float) -> None:
+        """Wait until this worker left all jobs of the same owner that ended before this one, but not for ever."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._has_earlier(job), seconds)
+
+    def _has_earlier(self, job: Claimed) -> bool:
+        ended = self.ended_at(job.prompt_id)
+        others = [one for one in list(self._followed.values()) if one.job.owner == job.owner and one.job is not job]
+        return any(one.ended is not None and one.ended < ended for one in others)
+
+    def ended_at(self, prompt_id: str) -> float:
+        """When the news came that ComfyUI ended the job, by ``time.monotonic``; now, where none came."""
+        followed = self._followed.get(prompt_id)
+        return followed.ended if followed is not None and followed.ended is not None else time.monotonic()
 
     @property
     def not_started(self) -> list[str]:
@@ -106,6 +128,8 @@ class Relay:
         followed = self._followed.get(prompt_id)
         if followed is not None and name == "executed":
             followed.on_executed(frame)
+        if followed is not None and name in frames.ENDS:
+            followed.ended = time.monotonic()
         if followed is None or name not in frames.PASSED_ON:
             return
         if name == "executing":
@@ -117,7 +141,7 @@ class Relay:
         elif name == "progress_state":
             followed.progress["nodes"] = frame["data"].get("nodes")
         self.started(prompt_id)
-        self._waiting.put(_Item(followed.job, frame=frame))
+        self._waiting.put(_Item(followed.job, frame=data.decode()))
 
     def _tap_preview(self, data: bytes) -> None:
         preview = frames.read_preview(data)
@@ -171,19 +195,18 @@ class Relay:
 
     def _notices(self, connection: Connection, job: Claimed, several: Sequence[_Item]) -> Iterator[Notice]:
         """Of frames of one job that are all previews or all texts."""
-        parcels = [self._stored(connection, job, item.preview, is_binary=True) for item in several if item.preview]
-        texts = [item.frame for item in several if item.frame is not None]
-        for parcel in (*parcels, *frames.parcels(job.owner, job.client_id, job.prompt_id, texts)):
-            if frames.fits(parcel):
-                yield FRAMES, frames.pack(parcel)
-            else:
-                stored = self._stored(connection, job, json.dumps(list(parcel.frames)).encode(), is_binary=False)
-                yield FRAMES, frames.pack(stored)
+        for item in several:
+            if item.preview:
+                yield FRAMES, self._stored(connection, job, item.preview, is_binary=True)
+        texts = [item.frame for item in several if item.frame]
+        for text, fits in frames.pack(job.owner, job.client_id, job.prompt_id, texts):
+            yield FRAMES, text if fits else self._stored(connection, job, text.encode(), is_binary=False)
 
-    def _stored(self, connection: Connection, job: Claimed, content: bytes, *, is_binary: bool) -> Parcel:
+    def _stored(self, connection: Connection, job: Claimed, content: bytes, *, is_binary: bool) -> str:
+        """What tells of it."""
         row = connection.execute("INSERT INTO frames (content) VALUES (%s) RETURNING id", (content,)).fetchone()
         assert row is not None  # noqa: S101  # an INSERT returns its row
-        return Parcel(job.owner, job.client_id, job.prompt_id, stored=row[0], is_binary=is_binary)
+        return frames.pack_stored(job.owner, job.client_id, job.prompt_id, row[0], is_binary=is_binary)
 
 
 def _sort(news: _Item | Bill) -> tuple[str, str]:

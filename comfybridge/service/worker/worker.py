@@ -43,6 +43,7 @@ from comfybridge.service.worker.settling import FIRST_PAUSE_S, Settling
 from comfybridge.service.worker.shelf import Shelf
 from comfybridge.service.worker.showing import Showing
 from comfybridge.service.worker.standing import Standing
+from comfybridge.service.worker.timing import DatabaseClock
 from comfybridge.service.worker.warming import Warming
 
 logger = logging.getLogger(__name__)
@@ -54,6 +55,8 @@ _STANDBY_S = 1.0
 _ASK_S = 10.0
 _AGAIN_S = 0.5
 _RUNNERS = 2
+_LONGEST_TURN_S = 5.0
+"""How long a job's end waits for the one before it, whose files may be large."""
 _FRAMES_KEPT_S = 60.0
 
 _MODE = "UPDATE servers SET heartbeat = now(), worker = %s WHERE url = %s RETURNING mode"
@@ -96,6 +99,7 @@ class Worker:
         self._pool = sync_pool(settings.database, most=6, name=self.name)
         self._showing = Showing(self._pool, self._relay.tell, keep_s=settings.keep_s)
         self._leases = Leases()
+        self._clock = DatabaseClock()
         self._description = Description(self._client, self._url, self.name)
         self._standing = Standing(self._url, settings.aside_s)
         self._settling = Settling(self._url, self._standing, self._end, pause_s=settings.pause_s)
@@ -167,11 +171,12 @@ class Worker:
                 self._leases.take(job)
                 adopted = partial(self._work_on, job, _nothing, may_be_there=True)
                 self._threads.start_once(f"adopted-{job.prompt_id}", adopted)
+            self._clock.read(connection)
             self._in_charge.set()
             self._upkeep.set()
             try:
                 while not self._threads.stopping.wait(_POLL_S):
-                    connection.execute("SELECT 1")
+                    self._clock.read(connection)
                 if not self._threads.has_failed:
                     claiming.hand_over(connection, self._url, self.name)
             finally:
@@ -235,6 +240,8 @@ class Worker:
                     return
             ended = self._seen(job, ended)
             on_start()
+            # As in ComfyUI's own history: who finds a job there finds those before it.
+            self._relay.wait_for_earlier(job, _LONGEST_TURN_S)
             self._settle(job, ended)
         finally:
             self._relay.leave(job.prompt_id)
@@ -306,6 +313,7 @@ class Worker:
             logger.info("prompt %s %s after %.2f s", job.prompt_id, ended.outcome, ended.gpu_s)
 
     def _end(self, connection: psycopg.Connection[Any], job: Claimed, end: End) -> bool:
+        end = dataclasses.replace(end, ended=self._clock.at(self._relay.ended_at(job.prompt_id)))
         bill = write_end(connection, job.prompt_id, job.fence, end, keep_s=self._settings.keep_s)
         self._relay.leave(job.prompt_id)
         if bill is not None:

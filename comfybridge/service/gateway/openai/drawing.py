@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -16,10 +15,8 @@ from comfybridge.errors import InvalidInput
 from comfybridge.filling import Filled, Inputs
 from comfybridge.idempotency import MOST_ATTEMPTS, Key, key
 from comfybridge.library import Named
-from comfybridge.media import InputFile
-from comfybridge.service import store
 from comfybridge.service.catalogue import Classes
-from comfybridge.service.gateway import rows
+from comfybridge.service.gateway import rows, upload
 from comfybridge.service.gateway.accepting import Refused, accept
 from comfybridge.service.gateway.backlog import take_turn
 from comfybridge.service.gateway.callers import Caller
@@ -80,7 +77,9 @@ async def submit(state: State, caller: Caller, models: Models, asked: Asked) -> 
     model, filled = await asyncio.to_thread(
         _filled, models, asked, templates(state, caller, asked.user), state.fleet.catalogues
     )
-    await _keep(state, caller, filled[0].files)
+    for file in filled[0].files:
+        # Where an upload of the caller's would be.
+        await upload.keep(state, caller.owner, ("input", "", file.name), file.data, file.media.mime)
     prompt_ids = tuple(named.prompt_id(run, attempt) if named else str(uuid4()) for run in range(len(filled)))
     own = {"template": full_name(model.template), "runs": len(filled)}
     own |= {"user": asked.user} if asked.user else {}
@@ -157,24 +156,6 @@ def _check_task(asked: Asked, template: Template) -> None:
             f"模型“{template.name}”需要输入图片：请改用 /v1/images/edits，或改用其他模型。",
             param="model",
         )
-
-
-async def _keep(state: State, caller: Caller, files: Sequence[InputFile]) -> None:
-    """Put what the graph loads where an upload of the caller's would be."""
-    for file in files:
-        digest = store.digest(file.data)
-        kept = rows.File(
-            type="input",
-            subfolder="",
-            filename=file.name,
-            key=store.upload_key(digest),
-            digest=digest,
-            mime=file.media.mime,
-            size=len(file.data),
-            created=datetime.now(UTC),
-        )
-        await state.store.put_async(kept.key, file.data)
-        await rows.keep(state.pool, caller.owner, kept)
 
 
 async def _accept(
