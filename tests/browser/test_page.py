@@ -277,6 +277,7 @@ def test_empty_service_says_what_to_do(postgres: str, opened: Opened) -> None:
         page = opened(found.url)
         expect(page.locator(".servers .empty")).to_contain_text("comfybridge servers add")
         expect(page.locator(".pictures .empty")).to_contain_text(found.url)
+        expect(page.locator(".docker")).to_contain_text(f"http://host.docker.internal:{found.port}")
         expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
         assert Axe().run(page).response["violations"] == []
         page.context.close()
