@@ -230,8 +230,9 @@ def test_figures_over_a_window_and_trouble_in_words(fleet: Service, opened: Open
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_looks_right_everywhere(fleet: Service, opened: Opened, shots: Path, scheme: str) -> None:
-    hold(fleet)
     with closing(fleet.server(ANNA)) as anna:
+        anna.finished(sent(anna, "one that is done", seed=600))
+        hold(fleet)
         for number in range(6):
             sent(anna, "a very long wish for a picture of everything " * 9, seed=700 + number)
         eventually(lambda: are_running(fleet, 2))
@@ -276,6 +277,7 @@ def test_empty_service_says_what_to_do(postgres: str, opened: Opened) -> None:
         page = opened(found.url)
         expect(page.locator(".servers .empty")).to_contain_text("comfybridge servers add")
         expect(page.locator(".pictures .empty")).to_contain_text(found.url)
+        expect(page.locator(".docker")).to_contain_text(f"http://host.docker.internal:{found.port}")
         expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
         assert Axe().run(page).response["violations"] == []
         page.context.close()

@@ -233,11 +233,18 @@ function section(name, ...inside) {
 }
 
 function firstJob() {
+  const here = new URL(".", document.baseURI);
+  const fromDocker = new URL(here);
+  fromDocker.hostname = "host.docker.internal";
+  const isOfThisMachine = ["localhost", "127.0.0.1", "[::1]"].includes(here.hostname);
+  const written = (url) => url.href.replace(/\/$/, "");
+  const hasKey = Boolean(key.get());
   return el("div", { class: "empty welcome" }, el("p", {}, t("no_jobs")),
-    el("dl", {}, el("dt", {}, "base_url"), el("dd", {}, el("code", {}, new URL(".", document.baseURI).href.replace(/\/$/, ""))),
-      el("dt", {}, "api_key"), el("dd", {}, t("no_jobs_key"))),
+    el("dl", {}, el("dt", {}, "base_url"),
+      el("dd", {}, el("code", {}, written(here)), isOfThisMachine && el("p", { class: "docker" }, t("no_jobs_docker", written(fromDocker)))),
+      el("dt", {}, "api_key"), el("dd", {}, t(hasKey ? "no_jobs_key" : "no_jobs_no_key"))),
     el("p", {}, t("no_jobs_after")),
-    el("code", { class: "line" }, `curl ${new URL("prompt", document.baseURI).href} -H 'Authorization: Bearer …' -d @job.json`));
+    el("code", { class: "line" }, `curl ${written(here)}/prompt${hasKey ? " -H 'Authorization: Bearer …'" : ""} -d @job.json`));
 }
 
 function noServers() {

@@ -61,6 +61,8 @@ const WORDS = {
   no_servers: ["No ComfyUI server yet. Take one in:", "还没有 ComfyUI 服务器。请添加一台："],
   no_jobs: ["No jobs yet. Point the Dify plugin here:", "还没有任务。请将 Dify 插件指向这里："],
   no_jobs_key: ["an API key of this service", "本服务的 API 密钥"],
+  no_jobs_no_key: ["leave it empty: there are no keys yet", "留空：目前还没有密钥"],
+  no_jobs_docker: ["(Dify in Docker on this machine: {0})", "（Dify 在本机 Docker 中时：{0}）"],
   no_jobs_after: ["Then ask its Text to image tool for a picture, or send a workflow of your own:",
     "然后使用插件的文生图工具，或发送自己的工作流："],
   pause: ["Pause", "暂停"],
