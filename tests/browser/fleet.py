@@ -13,7 +13,8 @@ from comfybridge.service import keys
 from comfybridge.service.gateway.state import Options
 from comfybridge.simulator import Simulator
 from tests.contract.server import Prompt, Server, eventually
-from tests.service.running import are_well, database, free_port, gateway, worker
+from tests.faults.ports import own_port
+from tests.service.running import are_well, database, gateway, worker
 
 ROOT = Path(__file__).parents[2]
 ADMIN, ANNA = "admin-key", "anna-key"
@@ -28,7 +29,7 @@ class Service:
     comfyuis: list[Simulator]
     connection: psycopg.Connection
     options: Options
-    port: int = field(default_factory=free_port)
+    port: int = field(default_factory=own_port)
     _stack: ExitStack = field(default_factory=ExitStack)
 
     @property

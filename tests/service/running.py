@@ -1,7 +1,6 @@
 """Gateways and workers: on threads of this process over a database of their own, or as ``comfybridge serve``."""
 
 import asyncio
-import socket
 import subprocess
 import sys
 import tempfile
@@ -24,6 +23,7 @@ from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
 from comfybridge.service.worker.worker import Settings, Worker
 from tests.contract.server import Server, eventually
+from tests.faults.ports import own_port
 
 MAIN = [sys.executable, "-c", "import sys; from comfybridge.cli import main; sys.exit(main())"]
 
@@ -119,15 +119,9 @@ def service(
         yield address
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
-
-
 @contextmanager
 def serving(data: Path, comfyui: str) -> Iterator[tuple[subprocess.Popen[bytes], Server]]:
-    port = free_port()
+    port = own_port()
     command = [*MAIN, "serve", "--comfyui", comfyui, "--data", str(data), "--port", str(port)]
     with (data.parent / "serve.log").open("wb") as log:
         process = subprocess.Popen(command, stderr=log)

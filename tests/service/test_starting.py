@@ -10,6 +10,7 @@ import pytest
 from comfybridge.cli import exits, main
 from comfybridge.client import Client
 from comfybridge.service.worker.describing import Description
+from tests.faults.ports import own_port
 from tests.service.running import database
 
 NOWHERE = "postgresql://comfybridge:secret@127.0.0.1:1/comfybridge"
@@ -68,7 +69,7 @@ def test_port_that_another_program_has(
 def test_data_that_cannot_be_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "file").write_bytes(b"")
 
-    status = main(["serve", "--data", str(tmp_path / "file")])
+    status = main(["serve", "--data", str(tmp_path / "file"), "--port", str(own_port())])
 
     said = capsys.readouterr().err
     assert status == exits.PROBLEMS
@@ -79,7 +80,7 @@ def test_folder_that_is_no_postgresqls(tmp_path: Path, capsys: pytest.CaptureFix
     (tmp_path / "postgres").mkdir()
     (tmp_path / "postgres" / "PG_VERSION").write_text("none")
 
-    status = main(["serve", "--data", str(tmp_path)])
+    status = main(["serve", "--data", str(tmp_path), "--port", str(own_port())])
 
     said = capsys.readouterr().err.splitlines()[-1]
     assert status == exits.PROBLEMS

@@ -53,9 +53,11 @@ def test_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("endpoint")
-@pytest.mark.parametrize("command", [["gateway"], ["worker", "--comfyui", "http://127.0.0.1:8188"]])
-def test_missing_bucket_ends_the_start(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    status = main([*command, "--database", "postgresql://nowhere", "--store", "s3://missing/fleet"])
+@pytest.mark.parametrize("command", ["gateway", "worker"])
+def test_missing_bucket_ends_the_start(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = {"gateway": ["--port", str(own_port())], "worker": ["--comfyui", "http://127.0.0.1:8188"]}[command]
+
+    status = main([command, *options, "--database", "postgresql://nowhere", "--store", "s3://missing/fleet"])
 
     assert status == 1
     assert "s3://missing/fleet does not exist: make the bucket first" in capsys.readouterr().err
@@ -63,7 +65,9 @@ def test_missing_bucket_ends_the_start(command: list[str], capsys: pytest.Captur
 
 @pytest.mark.usefixtures("endpoint")
 def test_serve_ends_before_it_has_started_anything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "--data", str(tmp_path / "data"), "--store", "s3://missing"]) == 1
+    where = ["--data", str(tmp_path / "data"), "--port", str(own_port())]
+
+    assert main(["serve", *where, "--store", "s3://missing"]) == 1
 
     assert "make the bucket first" in capsys.readouterr().err
     assert not (tmp_path / "data" / "postgres").exists()

@@ -23,8 +23,9 @@ from comfybridge.service.templates import built_in
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually
+from tests.faults.ports import own_port
 from tests.service.receiving import Receiver, receiving
-from tests.service.running import MAIN, database, free_port, gateway, worker
+from tests.service.running import MAIN, database, gateway, worker
 
 Row = dict[str, Any]
 Connection = psycopg.Connection[Row]
@@ -247,7 +248,7 @@ def test_killed_between_sending_and_writing_down(
     secret = add_key(connection, "me", f"{receiver.url}/hook")
     receiver.silent.add("/hook")
     end(connection, "it", "me")
-    command = [*MAIN, "gateway", "--port", str(free_port()), "--database", url, "--store", str(tmp_path)]
+    command = [*MAIN, "gateway", "--port", str(own_port()), "--database", url, "--store", str(tmp_path)]
     killed = subprocess.Popen(command)
     try:
         eventually(lambda: receiver.received)
