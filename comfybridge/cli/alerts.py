@@ -2,8 +2,10 @@
 
 import argparse
 import os
+import sys
 from typing import TYPE_CHECKING
 
+from comfybridge.cli import exits
 from comfybridge.cli.language import say
 from comfybridge.cli.serving import seconds
 from comfybridge.service import webhooks
@@ -43,14 +45,14 @@ def alerts_of(options: argparse.Namespace) -> "Alerts | None":
     try:
         webhooks.key_of(secret)
     except ValueError:
-        raise SystemExit(
-            say(
-                f"--alert-webhook needs {SECRET}: whsec_ and 24 to 64 random bytes in Base64, for example"
-                ' "whsec_$(openssl rand -base64 32)".',
-                f"--alert-webhook 需要环境变量 {SECRET}：whsec_ 加上 24 到 64 个随机字节的 Base64，例如"
-                ' "whsec_$(openssl rand -base64 32)"。',
-            )
-        ) from None
+        problem = say(
+            f"--alert-webhook needs {SECRET}: whsec_ and 24 to 64 random bytes in Base64, for example"
+            ' "whsec_$(openssl rand -base64 32)".',
+            f"--alert-webhook 需要环境变量 {SECRET}：whsec_ 加上 24 到 64 个随机字节的 Base64，例如"
+            ' "whsec_$(openssl rand -base64 32)"。',
+        )
+        sys.stderr.write(f"comfybridge: {problem}\n")
+        raise SystemExit(exits.USAGE) from None
     thresholds = Thresholds(
         server_s=options.alert_server, backlog_s=options.alert_backlog, success=options.alert_success
     )

@@ -211,7 +211,9 @@ def add_log(command: argparse.ArgumentParser) -> None:
 
 def log(form: str) -> None:
     if form not in logs.FORMS:  # a default is not checked
-        sys.exit(
-            say(f"COMFYBRIDGE_LOG is text or json, not {form!r}", f"COMFYBRIDGE_LOG 应为 text 或 json，而不是 {form!r}")
+        problem = say(
+            f"COMFYBRIDGE_LOG is text or json, not {form!r}", f"COMFYBRIDGE_LOG 应为 text 或 json，而不是 {form!r}"
         )
+        sys.stderr.write(f"comfybridge: {problem}\n")
+        raise SystemExit(exits.USAGE)
     logs.begin(form)

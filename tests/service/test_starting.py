@@ -16,7 +16,7 @@ from tests.service.running import database
 NOWHERE = "postgresql://comfybridge:secret@127.0.0.1:1/comfybridge"
 NOBODY = "http://127.0.0.1:1"
 COMMANDS = [
-    ["gateway", "--store", "STORE"],
+    ["gateway", "--store", "STORE", "--port", "PORT"],
     ["worker", "--store", "STORE", "--comfyui", NOBODY],
     ["servers", "list"],
     ["servers", "drain", NOBODY],
@@ -36,7 +36,8 @@ def taken() -> Iterator[int]:
 def test_database_that_is_away(
     command: list[str], address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    typed = [str(tmp_path) if word == "STORE" else word for word in command]
+    given = {"STORE": str(tmp_path), "PORT": str(own_port())}
+    typed = [given.get(word, word) for word in command]
 
     status = main([*typed, "--database", address])
 
@@ -126,3 +127,19 @@ def test_server_that_does_not_answer_is_told_once(postgres: str, caplog: pytest.
 
     (told,) = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert f"{NOBODY} refuses the connection" in told
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [("COMFYBRIDGE_LOG", "xml", "text or json"), ("COMFYBRIDGE_ALERT_SECRET", "x", "--alert-webhook needs")],
+)
+def test_environment_that_cannot_be_used(
+    variable: str, value: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--data", "d", "--alert-webhook", "https://ops.example.com"])
+
+    assert ended.value.code == exits.USAGE
+    assert said in capsys.readouterr().err

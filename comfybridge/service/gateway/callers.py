@@ -111,5 +111,9 @@ def refused(message: str, *, status: int = 401, challenges: bool = True) -> web.
     return web.json_response({"error": {"type": kind, "message": message}}, status=status, headers=headers)
 
 
+def not_found(message: str) -> web.Response:
+    return web.json_response({"error": {"type": "not_found", "message": message}}, status=404)
+
+
 def admins_only() -> web.Response:
     return refused("This is for admin keys.", status=403)

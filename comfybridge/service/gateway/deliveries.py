@@ -11,7 +11,7 @@ from psycopg.rows import class_row, dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from comfybridge.service.gateway.bodies import Malformed
-from comfybridge.service.gateway.callers import caller
+from comfybridge.service.gateway.callers import caller, not_found
 from comfybridge.service.gateway.state import STATE
 from comfybridge.service.masking import masked
 
@@ -197,12 +197,12 @@ async def post_retry(request: web.Request) -> web.Response:
     try:
         wanted = UUID(request.match_info["id"])
     except ValueError:
-        return web.json_response({"error": "Delivery not found"}, status=404)
+        return not_found("There is no such delivery.")
     async with request.app[STATE].pool.connection() as connection:
         values = {"id": wanted, "all": asking.is_admin, "owner": asking.owner}
         row = await (await connection.execute(_RETRY, values)).fetchone()
     if row is None:
-        return web.json_response({"error": "Delivery not found"}, status=404)
+        return not_found("There is no such delivery.")
     return web.json_response({"id": str(wanted), "state": "pending"})
 
 

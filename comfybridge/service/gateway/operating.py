@@ -4,7 +4,7 @@ from aiohttp import web
 
 from comfybridge.service import changing
 from comfybridge.service.gateway.bodies import Malformed, object_of
-from comfybridge.service.gateway.callers import admins_only, caller
+from comfybridge.service.gateway.callers import admins_only, caller, not_found
 from comfybridge.service.gateway.state import STATE
 from comfybridge.service.servers import ACTIONS, NotAnAddress
 
@@ -28,6 +28,6 @@ async def post_servers(request: web.Request) -> web.Response:
     except NotAnAddress as exc:
         raise Malformed(str(exc)) from exc
     if change is None:
-        return web.json_response({"error": "There is no such server."}, status=404)
+        return not_found("There is no such server.")
     en, zh = change.sentences
     return web.json_response({"mode": change.mode, "message": {"en": en, "zh": zh}})

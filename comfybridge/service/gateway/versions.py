@@ -8,7 +8,7 @@ from psycopg import AsyncConnection
 
 from comfybridge.service.gateway import trials
 from comfybridge.service.gateway.bodies import Malformed, object_of
-from comfybridge.service.gateway.callers import caller
+from comfybridge.service.gateway.callers import admins_only, caller, not_found
 from comfybridge.service.gateway.offering import Offering
 from comfybridge.service.gateway.state import STATE
 from comfybridge.service.gateway.trials import Rollback
@@ -39,7 +39,7 @@ async def post_versions(request: web.Request) -> web.Response:
     """``resume`` what was rolled back, or ``rollback`` by hand."""
     state = request.app[STATE]
     if not caller(request).is_admin:
-        return web.json_response({"error": {"type": "forbidden", "message": "Only for admins."}}, status=403)
+        return admins_only()
     template, version, action = await _wanted(request)
     offering = state.offering
     held = offering.held
@@ -66,7 +66,7 @@ async def _wanted(request: web.Request) -> tuple[str, str, str]:
 
 
 def _not_found(message: str) -> web.Response:
-    return web.json_response({"error": {"type": "not_found", "message": message}}, status=404)
+    return not_found(message)
 
 
 async def _all(connection: AsyncConnection, offering: Offering) -> dict[str, Any]:
