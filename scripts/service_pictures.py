@@ -6,7 +6,6 @@ today is made up, and so are the servers' names, which would be ports of this ma
 ``python -m scripts.service_pictures``
 """
 
-import io
 import json
 import random
 from collections.abc import Mapping, Sequence
@@ -18,13 +17,12 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, Route, expect
 
 from comfybridge.service.postgres import Postgres
+from scripts import pictures
 from tests.browser.chromium import chromium
 from tests.browser.fleet import ADMIN, ANNA, Service, sent, service
 from tests.contract.server import eventually
 from tests.service.running import folder
 
-PICTURES = Path(__file__).parents[1] / "docs" / "pictures"
-MOST_BYTES = 60 * 1000
 WIDTH = 1080
 SIZE = {"width": 1440, "height": 1340}
 SERVERS, WORK_S = 3, 8.0
@@ -88,7 +86,7 @@ def main() -> None:
                 page.wait_for_timeout(100)
             page.screenshot(path=shot)
             page.unroute_all(behavior="ignoreErrors")
-            save(shot, PICTURES / f"service-{scheme}.webp")
+            save(shot, pictures.PICTURES / f"service-{scheme}.webp")
         fleet.end_all()
 
 
@@ -166,14 +164,8 @@ def _renamed(route: Route, names: Mapping[str, str]) -> None:
 
 def save(shot: Path, path: Path) -> None:
     picture = Image.open(shot).convert("RGB")
-    picture = picture.resize((WIDTH, round(picture.height * WIDTH / picture.width)), Image.Resampling.LANCZOS)
-    for quality in (80, 65, 50):
-        data = io.BytesIO()
-        picture.save(data, "WEBP", quality=quality, method=6)
-        if len(data.getvalue()) <= MOST_BYTES:
-            path.write_bytes(data.getvalue())
-            return
-    raise ValueError(f"{path.name} does not fit into {MOST_BYTES} bytes")
+    size = (WIDTH, round(picture.height * WIDTH / picture.width))
+    pictures.save(picture.resize(size, Image.Resampling.LANCZOS), path)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from comfybridge.service.gateway.app import build
 from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
 from comfybridge.service.worker.worker import Settings, Worker
+from comfybridge.simulator import Simulator
 from tests.contract.server import Server, eventually
 from tests.faults.ports import own_port
 
@@ -99,6 +100,20 @@ def are_well(connection: psycopg.Connection, count: int) -> None:
         return row is not None and row[0] == count
 
     eventually(are_ready)
+
+
+@contextmanager
+def alone(postgres_url: str, store: Path) -> Iterator[tuple[Simulator, str, str, psycopg.Connection]]:
+    """One server and a gateway, ready: the simulator, the database's address, the gateway's, and a connection."""
+    with (
+        Simulator() as comfyui,
+        database(postgres_url) as url,
+        gateway(url, store) as address,
+        worker(url, store, comfyui.url),
+        psycopg.connect(url, autocommit=True) as connection,
+    ):
+        are_well(connection, 1)
+        yield comfyui, url, address, connection
 
 
 @contextmanager

@@ -13,10 +13,9 @@ import requests
 
 from comfybridge.service import keys
 from comfybridge.service.gateway.app import build
-from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually
-from tests.service.running import are_well, database, gateway, worker
+from tests.service.running import alone, database, gateway
 
 OPEN = {(method, path) for method in ("GET", "HEAD") for path in ("/", "/health", "/ready", "/comfybridge/page/x")}
 ADMINS = {
@@ -141,14 +140,7 @@ def test_page_of_another_site_is_nobody_even_where_no_key_is_needed(postgres: st
 
 
 def test_name_of_a_file_cannot_end_its_header(postgres: str, tmp_path: Path) -> None:
-    with (
-        Simulator() as comfyui,
-        database(postgres) as url,
-        gateway(url, tmp_path) as address,
-        worker(url, tmp_path, comfyui.url),
-        psycopg.connect(url, autocommit=True) as connection,
-    ):
-        are_well(connection, 1)
+    with alone(postgres, tmp_path) as (_, _, address, connection):
         server = Server(address)
         entry = server.run(graphs.solid(prefix="plain"))
         (image,) = entry["outputs"]["2"]["images"]

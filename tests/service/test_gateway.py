@@ -10,7 +10,7 @@ from comfybridge.service.frames import status
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually, kinds
-from tests.service.running import database, gateway, service, worker
+from tests.service.running import alone, database, gateway, service
 
 
 def test_prompt_comes_back_as_a_picture(postgres: str, tmp_path: Path) -> None:
@@ -27,13 +27,7 @@ def test_end_without_news_is_found_and_told_once(postgres: str, tmp_path: Path) 
         UPDATE jobs SET state = 'ended', outcome = 'succeeded', lease_until = NULL, ended = now(),
             history = '{"outputs": {}, "status": {"messages": [["execution_success", {}]]}, "meta": {}}'
     """
-    with (
-        Simulator() as comfyui,
-        database(postgres) as url,
-        gateway(url, tmp_path) as address,
-        worker(url, tmp_path, comfyui.url),
-        psycopg.connect(url, autocommit=True) as connection,
-    ):
+    with alone(postgres, tmp_path) as (comfyui, _, address, connection):
         server = Server(address)
         eventually(lambda: "SaveImage" in server.get("/object_info/SaveImage").json())
         comfyui.hold()

@@ -18,7 +18,7 @@ from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.media import png
 from tests.contract.server import Server, eventually
-from tests.service.running import are_well, database, gateway, worker
+from tests.service.running import alone, database, gateway
 
 
 @dataclass
@@ -39,14 +39,7 @@ class Fleet:
 def fleet(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """One server and a gateway, and an admin's key, so that nobody does without."""
     store = tmp_path_factory.mktemp("store")
-    with (
-        Simulator() as comfyui,
-        database(postgres) as url,
-        gateway(url, store) as address,
-        worker(url, store, comfyui.url),
-        psycopg.connect(url, autocommit=True) as connection,
-    ):
-        are_well(connection, 1)
+    with alone(postgres, store) as (comfyui, url, address, connection):
         fleet = Fleet(comfyui, url, address, connection)
         fleet.key("root", admin=True)
         eventually(lambda: requests.get(f"{address}/queue", timeout=60).status_code == 401)

@@ -16,11 +16,10 @@ from PIL import Image
 
 from comfybridge.service.database import as_json, told
 from comfybridge.service.masking import masked
-from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.media import png
 from tests.contract.server import Server
-from tests.service.running import are_well, database, gateway, worker
+from tests.service.running import alone
 
 DEEP = "[" * 100_000
 NUL, HALF = "\0", "\ud800"
@@ -30,14 +29,7 @@ NUL, HALF = "\0", "\ud800"
 def server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A service that must work as ever after all of the tests."""
     store = tmp_path_factory.mktemp("store")
-    with (
-        Simulator() as comfyui,
-        database(postgres) as url,
-        gateway(url, store) as address,
-        worker(url, store, comfyui.url),
-        psycopg.connect(url, autocommit=True) as connection,
-    ):
-        are_well(connection, 1)
+    with alone(postgres, store) as (_, _, address, _):
         server = Server(address)
         yield server
         works(server)

@@ -4,16 +4,14 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import requests
 
 from comfybridge.service.gateway import uploads
 from comfybridge.service.gateway.state import Options
-from comfybridge.simulator import Simulator
 from tests.contract.media import mp4, png, wav
 from tests.contract.server import Server
-from tests.service.running import are_well, database, gateway, worker
+from tests.service.running import alone, database, gateway
 
 LARGEST = 200_000
 CUBE = b"# a cube\nv 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n"
@@ -149,14 +147,7 @@ def test_page_of_a_caller_runs_nothing(server: Server) -> None:
 @pytest.mark.parametrize("route", ["/upload/image", "/v1/images/edits"])
 def test_what_is_stored_is_noted_before(postgres: str, tmp_path: Path, route: str) -> None:
     """Else nobody would find it where its row is never written, or somebody might delete it as it comes."""
-    with (
-        Simulator() as comfyui,
-        database(postgres) as url,
-        gateway(url, tmp_path) as address,
-        worker(url, tmp_path, comfyui.url),
-        psycopg.connect(url, autocommit=True) as connection,
-    ):
-        are_well(connection, 1)
+    with alone(postgres, tmp_path) as (_, _, address, connection):
         (tmp_path / "uploads").write_bytes(b"no folder")
         fields = {"prompt": "a boat", "model": "sd15-image2image"} if "edits" in route else {}
         answer = requests.post(address + route, data=fields, files={"image": ("x.png", png())}, timeout=60)
