@@ -15,8 +15,9 @@ export PYTHON
 demo: ## Generate a picture as Dify would: make demo PROMPT="a lighthouse in a storm" (COMFYUI_URL=… uses a real ComfyUI)
 	@python="$$(scripts/venv.sh plugin plugin,simulator)" && exec "$$python" -m comfybridge.demo "$$PROMPT"
 
+# Half as many processes again as there are cores, since most tests wait for other processes.
 test: ## All tests but those inside Dify's engine; ARGS="-k name" goes to pytest
-	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m pytest --ignore=tests/dify --ignore=tests/browser $(if $(COMFYUI_URL),,-n logical --dist worksteal) $(ARGS)
+	@python="$$(scripts/venv.sh plugin test)" && exec "$$python" -m pytest --ignore=tests/dify --ignore=tests/browser $(if $(COMFYUI_URL),,-n $$(( $$(getconf _NPROCESSORS_ONLN) * 3 / 2 )) --dist worksteal) $(ARGS)
 
 check: ## Lint, formatting, types, import rules
 	@python="$$(scripts/venv.sh plugin test,check)" && scripts/check.sh "$$python"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from comfybridge.cli import main
+from comfybridge.cli import exits, main
 from comfybridge.service import logs
 from comfybridge.service.masking import masked
 from comfybridge.simulator import Simulator
@@ -76,13 +76,19 @@ def test_secrets_are_not_shown(text: str, shown: str) -> None:
     assert shown in logs.Text().format(record)
 
 
-def test_form_that_is_none_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_form_that_is_none_is_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setenv("COMFYBRIDGE_LOG", "xml")
-    with pytest.raises(SystemExit, match="text or json"):
+    with pytest.raises(SystemExit, match=str(exits.USAGE)):
         main(["serve", "--comfyui", "http://127.0.0.1:8188", "--data", str(tmp_path)])
+    assert "text or json" in capsys.readouterr().err
 
 
-def test_alerts_need_a_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_alerts_need_a_secret(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.delenv("COMFYBRIDGE_ALERT_SECRET", raising=False)
-    with pytest.raises(SystemExit, match="COMFYBRIDGE_ALERT_SECRET"):
+    with pytest.raises(SystemExit, match=str(exits.USAGE)):
         main(["serve", "--comfyui", "http://gpu", "--data", str(tmp_path), "--alert-webhook", "http://x/"])
+    assert "COMFYBRIDGE_ALERT_SECRET" in capsys.readouterr().err
