@@ -31,7 +31,8 @@ class Serving:
         self._folder = tempfile.TemporaryDirectory(prefix="comfybridge-bench-", ignore_cleanup_errors=True)
         self._data = f"{self._folder.name}/data"
         named = [word for url in servers for word in ("--comfyui", url)]
-        serve = ["serve", "--data", self._data, "--port", str(port)]
+        # Room for more than the queue's usual cap: how a long one does is what is measured.
+        serve = ["serve", "--data", self._data, "--port", str(port), "--most-queued", "20000"]
         self._command = [sys.executable, "-m", "comfybridge.cli", *serve, *named]
 
     def __enter__(self) -> Self:
