@@ -22,7 +22,7 @@ from comfybridge.service.database import ENDED, FRAMES, QUEUED, STARTED
 from comfybridge.service.frames import Frame, Parcel
 from comfybridge.service.gateway import rows
 from comfybridge.service.gateway.endings import Endings
-from comfybridge.service.gateway.onlookers import Onlookers
+from comfybridge.service.gateway.onlookers import Onlookers, send
 from comfybridge.service.gateway.recent import Recent
 from comfybridge.service.supervised import DATABASE_FAULTS
 
@@ -102,10 +102,7 @@ class Client:
         while True:
             message = await self.waiting.get()
             try:
-                if isinstance(message, bytes):
-                    await self.socket.send_bytes(message)
-                else:
-                    await self.socket.send_str(message)
+                await send(self.socket, message)
             except (ClientError, ConnectionError):
                 return
 

@@ -44,10 +44,7 @@ class Onlooker:
             several, self.waiting = self.waiting, {}
             try:
                 for message in several.values():
-                    if isinstance(message, bytes):
-                        await self.socket.send_bytes(message)
-                    else:
-                        await self.socket.send_str(message)
+                    await send(self.socket, message)
             except (ClientError, ConnectionError):
                 return
             await asyncio.sleep(_PAUSE_S)
@@ -118,3 +115,11 @@ class Onlookers:
 
 def _told(kind: str, data: Any = None) -> str:
     return json.dumps({"type": kind, "data": data or {}})
+
+
+async def send(socket: web.WebSocketResponse, message: Message) -> None:
+    """Send a text or a binary frame; raises ClientError or ConnectionError when the socket is gone."""
+    if isinstance(message, bytes):
+        await socket.send_bytes(message)
+    else:
+        await socket.send_str(message)
