@@ -1,12 +1,15 @@
 """The whole way: a client's prompt through the gateway, the database, a worker and a ComfyUI, and back."""
 
+import asyncio
 import json
 from pathlib import Path
 
 import psycopg
+from aiohttp import web
 
 from comfybridge.service.database import ENDED, QUEUED
 from comfybridge.service.frames import status
+from comfybridge.service.gateway.app import LOOPS, build
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually, kinds
@@ -69,3 +72,27 @@ def test_long_queue_is_told_whole_and_in_its_order(postgres: str, tmp_path: Path
         assert json.dumps(queue["queue_pending"][-1][2:]) == json.dumps([json.loads(graph), {"a": 1}, ["2"]])
         assert len(server.get("/api/jobs").json()["jobs"]) == 250
         server.close()
+
+
+def test_ends_though_a_cancellation_is_lost(postgres: str, tmp_path: Path) -> None:
+    """As ``asyncio.wait_for`` loses it before Python 3.12 when what it waits for comes at the same time."""
+    lost = []
+
+    async def loses_one() -> None:
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as exc:
+            lost.append(exc)
+        await asyncio.Event().wait()
+
+    async def starts_and_ends(url: str) -> None:
+        app = build(url, str(tmp_path), keep_s=3600.0)
+        app[LOOPS] = (*app[LOOPS], loses_one)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        async with asyncio.timeout(30):
+            await runner.cleanup()
+
+    with database(postgres) as url:
+        asyncio.run(starts_and_ends(url))
+    assert len(lost) == 1

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from functools import partial
 
 import psycopg
@@ -120,6 +120,7 @@ ROUTES: tuple[tuple[str, str, Handler], ...] = (
 )
 
 _CONNECTIONS = 10
+_CANCEL_AGAIN_S = 2.0
 _FORM_BYTES = 2**20
 """What a form may have around the file in it."""
 
@@ -185,10 +186,16 @@ async def _running(app: web.Application) -> AsyncIterator[None]:
     for task in loops:
         task.add_done_callback(_broken)
     yield
-    for task in loops:
-        task.cancel()
-    await asyncio.gather(*loops, return_exceptions=True)
+    await _ended(loops)
     await state.pool.close()
+
+
+async def _ended(tasks: Collection["asyncio.Task[None]"]) -> None:
+    """Cancel them until they are: before Python 3.12 ``asyncio.wait_for``, a pool's too, may lose a cancellation."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_S)
 
 
 def _broken(task: "asyncio.Task[None]") -> None:

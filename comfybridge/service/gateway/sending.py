@@ -71,7 +71,8 @@ class Sender:
                     self._busy[delivery.is_alert, delivery.owner] += 1
                     tasks.create_task(self._send(session, delivery))
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._freed.wait(), _POLL_S)
+                    async with asyncio.timeout(_POLL_S):
+                        await self._freed.wait()
 
     async def _claim(self) -> list[Delivery]:
         most = _MOST - self._busy.total()
