@@ -10,9 +10,11 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import class_row
 
-from comfybridge.service.database import ASKED, QUEUED, as_json, told
+from comfybridge.service.database import ASKED, WORK, as_json, told
 from comfybridge.service.priorities import AGEING_S
 
+PLACES = 2
+"""One job runs, and one waits in the server's own queue."""
 LEASE_S = 15.0
 """How long a worker may be silent until its jobs move on."""
 MOST_ATTEMPTS = 3
@@ -130,7 +132,7 @@ given_back AS (
     UPDATE turns SET clock = clock - freed.estimate_s FROM freed
     WHERE turns.priority = freed.priority AND turns.owner = freed.owner
 )
-SELECT pg_notify(%(queued)s, '') FROM freed
+SELECT pg_notify(%(work)s, '') FROM freed
 """
 
 _EXPIRED = """
@@ -235,6 +237,12 @@ def claim(connection: Connection, server: str, worker: str, *, is_second: bool) 
         return cursor.execute(_CLAIM.format(columns=_COLUMNS).encode(), values).fetchone()
 
 
+def pass_on(connection: Connection, prompt_ids: Sequence[str]) -> None:
+    """Tell every worker of jobs that one was told of and does not take, if they still wait."""
+    query = "SELECT pg_notify(%s, '') WHERE EXISTS (SELECT FROM jobs WHERE prompt_id = ANY (%s) AND state = 'queued')"
+    connection.execute(query, (WORK, list(prompt_ids)))
+
+
 def adopt(connection: Connection, server: str, worker: str) -> list[Claimed]:
     """Take over what an earlier worker of this server held; whoever calls must be the server's only worker."""
     values = {"server": server, "worker": worker, "lease_s": LEASE_S}
@@ -304,7 +312,7 @@ def release(
         "avoid": list(avoid),
         "forgets": forgets,
         "moves": moves,
-        "queued": QUEUED,
+        "work": WORK,
     }
     return connection.execute(_RELEASE, values).fetchone() is not None
 

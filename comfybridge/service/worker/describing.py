@@ -11,7 +11,7 @@ from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError
 from comfybridge.service import catalogue
-from comfybridge.service.database import QUEUED, as_json
+from comfybridge.service.database import WORK, as_json
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class Description:
             for wants in able:
                 connection.execute("INSERT INTO offers VALUES (%s, %s) ON CONFLICT DO NOTHING", (self._url, wants))
             if able:
-                connection.execute("SELECT pg_notify(%s, '')", (QUEUED,))
+                connection.execute("SELECT pg_notify(%s, '')", (WORK,))
         self._judged |= {wants for wants, _ in new}
 
     def _describe(self, connection: Connection) -> None:

@@ -19,7 +19,7 @@ from comfybridge.service.telling import Bill, Notice
 
 _PREVIEW_EVERY_S = 0.2
 _WAIT_S = 0.5
-_GATHER_S = 0.02
+_GATHER_S = 0.05
 """How long news waits for more of it; none that waits for an end waits longer."""
 _MOST_AT_ONCE = 200
 

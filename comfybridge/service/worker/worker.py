@@ -25,8 +25,8 @@ from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError, Failed, Unavailable
 from comfybridge.health import ASIDE_S
 from comfybridge.service import claiming, ends, expiring, logs, servers
-from comfybridge.service.claiming import LEASE_S, MOST_ADOPTIONS, Claimed
-from comfybridge.service.database import ASKED, QUEUED, single, sync_pool
+from comfybridge.service.claiming import LEASE_S, MOST_ADOPTIONS, PLACES, Claimed
+from comfybridge.service.database import ASKED, WORK, single, sync_pool, work_of
 from comfybridge.service.expiring import Expiry
 from comfybridge.service.finishing import End, write_end
 from comfybridge.service.store import StoreAway, open_store
@@ -54,7 +54,7 @@ _LOOK_EVERY_S = 5.0
 _STANDBY_S = 1.0
 _ASK_S = 10.0
 _AGAIN_S = 0.5
-_RUNNERS = 2
+
 _LONGEST_TURN_S = 5.0
 """How long a job's end waits for the one before it, whose files may be large."""
 _FRAMES_KEPT_S = 60.0
@@ -108,6 +108,8 @@ class Worker:
         self._clearing = Clearing(expiry, self._pruning, every_s=settings.sweep_s)
         self._warming = Warming(self._client, self._url, settings.warm)
         self._told_to_stop = Stopping(self._client, settings.grace_s)
+        self._named: set[str] = set()
+        """The jobs of which this worker alone was told."""
         self._came_second: set[str] = set()
         """The jobs that were taken to wait behind another one."""
         self._limits: dict[str, RunTime] = {}
@@ -135,7 +137,7 @@ class Worker:
         if self._warming.names:
             self._threads.start("warm", self._warm)
         self._threads.start("show", self._showing.show)
-        for number in range(_RUNNERS):
+        for number in range(PLACES):
             self._threads.start(f"run-{number}", self._run_jobs)
         self._threads.stopping.wait()
         self._work.set()
@@ -205,12 +207,17 @@ class Worker:
             if is_ready and may_take and not self._relay.not_started:
                 job = claiming.claim(connection, self._url, self.name, is_second=is_second)
                 if job is not None:
+                    self._named.discard(job.prompt_id)
                     # Last, since what is in there is kept, and run by whoever gets it from here.
                     self._standing.taken(connection)
                     self._leases.take(job)
                     if is_second:
                         self._came_second.add(job.prompt_id)
                     return job
+            if self._named:
+                named = list(self._named)
+                self._named.difference_update(named)
+                claiming.pass_on(connection, named)
             self._work.wait(_POLL_S)
         return None
 
@@ -324,15 +331,17 @@ class Worker:
 
     def _listen(self) -> None:
         with single(self._settings.database, self.name) as connection:
-            for channel in (QUEUED, ASKED):
+            for channel in (WORK, work_of(self._url), ASKED):
                 connection.execute(f"LISTEN {channel}".encode())
             self._work.set()
             while not self._threads.stopping.is_set():
                 for notice in connection.notifies(timeout=_POLL_S):
-                    if notice.channel == QUEUED:
-                        self._work.set()
-                    else:
+                    if notice.channel == ASKED:
                         self._asked(json.loads(notice.payload))
+                        continue
+                    if notice.payload:
+                        self._named.add(notice.payload)
+                    self._work.set()
 
     def _asked(self, request: dict[str, Any]) -> None:
         if request.get("server") not in (None, self._url):
