@@ -3,6 +3,7 @@
 A lease has a fencing number, new with every owner; what an owner writes counts only while the number is still its own.
 """
 
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -34,11 +35,18 @@ _PATIENCE_S = 60.0
 _LEAVE_S = 2.0
 """How long a job is left to an idle server that suits it better."""
 
-# The priorities in the order of their oldest jobs, made younger by their rank; in each the owners by their clocks; of
-# the first owner with a job that this server can run, and of whom not too many run, that job. Both lists are streamed:
+# The priorities in the order of their oldest jobs, made younger by their rank; in each the owners by their clocks, and
+# where these are equal in another order for each server, since two that claim at once do not see each other; of the
+# first owner with a job that this server can run, and of whom not too many run, that job. Both lists are streamed:
 # nothing but the one job is locked, and a locked one is passed over.
 _CLAIM = """
 WITH mine AS (SELECT loaded FROM servers WHERE url = %(server)s AND mode = 'active'),
+idle AS MATERIALIZED (
+    SELECT url, loaded FROM servers
+    WHERE url <> %(server)s AND mode = 'active' AND health = 'well'
+        AND heartbeat > now() - make_interval(secs => %(lease_s)s)
+        AND NOT EXISTS (SELECT FROM jobs AS busy WHERE busy.server = url AND busy.state IN ('claimed', 'running'))
+),
 chosen AS (
     SELECT head.prompt_id
     FROM (
@@ -54,7 +62,8 @@ chosen AS (
         OFFSET 0
     ) AS ranked
     CROSS JOIN LATERAL (
-        SELECT owner FROM turns WHERE turns.priority = ranked.priority ORDER BY clock, owner OFFSET 0
+        SELECT owner FROM turns WHERE turns.priority = ranked.priority
+        ORDER BY clock, hashtextextended(owner, %(own_order)s) OFFSET 0
     ) AS turn
     CROSS JOIN LATERAL (
         SELECT prompt_id, owner FROM jobs
@@ -62,17 +71,10 @@ chosen AS (
             SELECT prompt_id FROM jobs AS job
             WHERE state = 'queued' AND priority = ranked.priority AND owner = turn.owner AND not_before <= now()
                 AND wants IN (SELECT wants FROM offers WHERE server = %(server)s) AND %(server)s <> ALL (avoid)
-                AND NOT EXISTS (
-                    SELECT FROM servers AS other JOIN offers ON offers.server = other.url AND offers.wants = job.wants
-                    WHERE other.url <> %(server)s AND other.mode = 'active' AND other.health = 'well'
-                        AND other.heartbeat > now() - make_interval(secs => %(lease_s)s)
-                        AND job.created > now() - make_interval(secs => %(leave_s)s)
-                        AND (%(is_second)s OR (
-                            other.loaded = job.wants AND job.wants <> (SELECT loaded FROM mine)))
-                        AND NOT EXISTS (
-                            SELECT FROM jobs AS busy
-                            WHERE busy.server = other.url AND busy.state IN ('claimed', 'running'))
-                )
+                AND NOT (job.created > now() - make_interval(secs => %(leave_s)s) AND EXISTS (
+                    SELECT FROM idle JOIN offers ON offers.server = idle.url AND offers.wants = job.wants
+                    WHERE %(is_second)s OR (idle.loaded = job.wants AND job.wants <> (SELECT loaded FROM mine))
+                ))
             ORDER BY number, created LIMIT %(window)s
         )) AND state = 'queued'
         ORDER BY (wants = (SELECT loaded FROM mine) OR created < now() - make_interval(secs => %(patience_s)s)) DESC,
@@ -224,6 +226,7 @@ def claim(connection: Connection, server: str, worker: str, *, is_second: bool) 
     """
     values = {
         "server": server,
+        "own_order": zlib.crc32(server.encode()),
         "worker": worker,
         "is_second": is_second,
         "lease_s": LEASE_S,
