@@ -40,12 +40,23 @@ _LEAVE_S = 2.0
 # first owner with a job that this server can run, and of whom not too many run, that job. Both lists are streamed:
 # nothing but the one job is locked, and a locked one is passed over.
 _CLAIM = """
-WITH mine AS (SELECT loaded FROM servers WHERE url = %(server)s AND mode = 'active'),
-idle AS MATERIALIZED (
+WITH idle AS MATERIALIZED (
     SELECT url, loaded FROM servers
     WHERE url <> %(server)s AND mode = 'active' AND health = 'well'
         AND heartbeat > now() - make_interval(secs => %(lease_s)s)
         AND NOT EXISTS (SELECT FROM jobs AS busy WHERE busy.server = url AND busy.state IN ('claimed', 'running'))
+),
+mine AS (
+    SELECT loaded FROM servers
+    WHERE url = %(server)s AND mode = 'active' AND NOT (%(is_second)s AND EXISTS (
+        SELECT FROM (VALUES (0), (1), (2)) AS ranks (priority)
+        CROSS JOIN LATERAL (
+            SELECT wants, avoid FROM jobs
+            WHERE state = 'queued' AND priority = ranks.priority AND not_before <= now()
+                AND created > now() - make_interval(secs => %(leave_s)s)
+        ) AS young
+        JOIN idle ON idle.url <> ALL (young.avoid) JOIN offers ON server = idle.url AND offers.wants = young.wants
+    ))
 ),
 chosen AS (
     SELECT head.prompt_id
@@ -71,9 +82,11 @@ chosen AS (
             SELECT prompt_id FROM jobs AS job
             WHERE state = 'queued' AND priority = ranked.priority AND owner = turn.owner AND not_before <= now()
                 AND wants IN (SELECT wants FROM offers WHERE server = %(server)s) AND %(server)s <> ALL (avoid)
-                AND NOT (job.created > now() - make_interval(secs => %(leave_s)s) AND EXISTS (
-                    SELECT FROM idle JOIN offers ON offers.server = idle.url AND offers.wants = job.wants
-                    WHERE %(is_second)s OR (idle.loaded = job.wants AND job.wants <> (SELECT loaded FROM mine))
+                AND NOT (job.created > now() - make_interval(secs => %(leave_s)s) AND job.wants <> (
+                    SELECT loaded FROM mine
+                ) AND EXISTS (
+                    SELECT FROM idle JOIN offers ON offers.server = idle.url AND offers.wants = idle.loaded
+                    WHERE idle.loaded = job.wants
                 ))
             ORDER BY number, created LIMIT %(window)s
         )) AND state = 'queued'

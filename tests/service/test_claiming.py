@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from comfybridge.service import claiming
-from comfybridge.service.database import single, sync_pool
+from comfybridge.service.database import WORK, single, sync_pool
 from comfybridge.service.finishing import End, Kept, finish
 from comfybridge.service.migrating import migrate, steps
 from comfybridge.service.priorities import AGEING_S
@@ -89,7 +89,8 @@ def test_owners_take_turns_by_what_they_used(connection: psycopg.Connection) -> 
 
     order = [claimed(connection) for _ in range(6)]
 
-    assert order == ["a0", "b0", "a1", "b1", "a2", "a3"]
+    # Who goes first where nobody used anything is open.
+    assert [sorted(order[:2]), sorted(order[2:4]), order[4:]] == [["a0", "b0"], ["a1", "b1"], ["a2", "a3"]]
 
 
 def test_long_jobs_cost_more_turns(connection: psycopg.Connection) -> None:
@@ -102,7 +103,33 @@ def test_long_jobs_cost_more_turns(connection: psycopg.Connection) -> None:
 
     order = [claimed(connection)[0] for _ in range(4)]
 
-    assert (first.prompt_id, order) == ("a0", ["b", "b", "b", "a"])
+    other = {"a": "b", "b": "a"}[first.owner]
+    assert order == [other, other, other, first.owner]
+
+
+def test_two_that_claim_at_once_begin_with_different_owners(connection: psycopg.Connection) -> None:
+    for number in range(20):
+        queue(connection, f"{number}", f"owner{number}")
+    orders = []
+    for server in (ONE, OTHER):
+        with connection.transaction(force_rollback=True):
+            orders.append([claimed(connection, server) for _ in range(20)])
+
+    assert sorted(orders[0]) == sorted(orders[1])
+    assert orders[0] != orders[1]
+
+
+def test_all_are_told_of_a_job_that_one_does_not_take(connection: psycopg.Connection) -> None:
+    queue(connection, "taken")
+    claimed(connection)
+    queue(connection, "waits")
+    connection.execute(f"LISTEN {WORK}".encode())
+
+    claiming.pass_on(connection, ["taken", "unknown"])
+    assert list(connection.notifies(timeout=0)) == []
+
+    claiming.pass_on(connection, ["taken", "waits"])
+    assert [notice.payload for notice in connection.notifies(timeout=30, stop_after=1)] == [""]
 
 
 def test_every_owner_has_a_turn_beside_a_greedy_one(connection: psycopg.Connection) -> None:

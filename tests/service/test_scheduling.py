@@ -1,8 +1,13 @@
 """What becomes of jobs that fail, run too long, or take their server with them."""
 
 import time
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
+import psycopg
+
+from comfybridge.service.database import QUEUED, WORK, work_of
 from comfybridge.service.gateway.state import Options
 from comfybridge.service.limits import Limits
 from comfybridge.service.worker.limiting import RunTime
@@ -178,3 +183,34 @@ def test_server_that_does_not_stop_gets_nothing_more(postgres: str, tmp_path: Pa
         comfyui.release()
         assert over.outcome(waiting) == "succeeded"
         eventually(lambda: over.health(comfyui.url) == "well")
+
+
+def test_job_is_told_to_the_server_that_can_begin_it(postgres: str, tmp_path: Path) -> None:
+    held = "SELECT 1 FROM jobs WHERE prompt_id = %s AND state IN ('claimed', 'running')"
+    with (
+        Simulator() as one,
+        Simulator() as other,
+        fleet(postgres, tmp_path, [one.url, other.url]) as over,
+        psycopg.connect(over.url, autocommit=True) as listening,
+    ):
+        for channel in (QUEUED, WORK, work_of(one.url), work_of(other.url)):
+            listening.execute(f"LISTEN {channel}".encode())
+        for comfyui in (one, other):
+            comfyui.hold()
+        told, jobs = [], []
+        for has_place in (True, True, True, True, False):
+            jobs.append(over.submit(graphs.solid()))
+            with closing(listening.notifies(timeout=60)) as notices:
+                next(notice for notice in notices if notice.channel == QUEUED)
+                # Told in one statement, so that nothing comes between them.
+                told.append(next(notices))
+            if has_place:
+                eventually(partial(over.rows, held, jobs[-1]))
+        for comfyui in (one, other):
+            comfyui.release()
+        assert [over.outcome(job) for job in jobs] == ["succeeded"] * 5
+    # First the idle ones, then those with one job, then nobody in particular.
+    both = sorted([work_of(one.url), work_of(other.url)])
+    channels = [notice.channel for notice in told]
+    assert [sorted(channels[:2]), sorted(channels[2:4]), channels[4]] == [both, both, WORK]
+    assert [notice.payload for notice in told] == [*jobs[:4], ""]
