@@ -56,12 +56,15 @@ class Serving:
             self._process = subprocess.Popen(self._command, cwd=_REPOSITORY, stderr=log)
 
     def kill(self) -> None:
-        """All of it at once, as a loss of power would."""
+        """All of it at once, as a loss of power would, after which the kernel knows nothing of it either."""
         serve = psutil.Process(self._process.pid)
-        for process in (serve, *serve.children(recursive=True), *self._postgres()):
+        killed = [serve, *serve.children(recursive=True), *self._postgres()]
+        for process in killed:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self._process.wait()
+        # What was PostgreSQL's is seen off by the machine's first process, which may take its time.
+        psutil.wait_procs(killed, _END_S)
 
     @property
     def gateway(self) -> int:
