@@ -101,7 +101,7 @@ def serve(
                 while not stopping.is_set():
                     postgres.ensure()
                     workers.look()
-                    for child in (gateway, *workers.children.values()):
+                    for child in (*workers.children.values(), gateway):
                         child.look()
                     stopping.wait(_LOOK_EVERY_S)
             finally:

@@ -10,13 +10,12 @@ from uuid import uuid4
 
 from psycopg import Connection
 
-from comfybridge import choosing, filling, jobs
+from comfybridge import filling, jobs
 from comfybridge.client import Client
 from comfybridge.deadline import Deadline
 from comfybridge.errors import ComfyError
 from comfybridge.filling import Filled, Inputs
 from comfybridge.graph import Graph
-from comfybridge.library import Named
 from comfybridge.messages import Succeeded, read_history
 from comfybridge.service import catalogue
 from comfybridge.service.database import as_json
@@ -77,6 +76,10 @@ class Warming:
         Raises:
             ComfyError: there is no such template, or it does not run here.
         """
+        # Here, since most workers warm nothing and shall run their first job soon: this reads all that reads workflows.
+        from comfybridge import choosing  # noqa: PLC0415
+        from comfybridge.library import Named  # noqa: PLC0415
+
         deadline = Deadline(_LONGEST_S)
         cheap = Inputs(width=_SIDE, height=_SIDE, steps=_STEPS, count=1)
         template, inputs, definitions = choosing.choose(self._client, Named(name), cheap, deadline, refresh=True)
