@@ -75,7 +75,7 @@ class Postgres:
         since = time.monotonic()
         while not _is_running(self.pid) and time.monotonic() - since < _GONE_S:
             time.sleep(_LOOK_S)
-            self.ensure()
+            self._start_again()
         self.url: str = self._server.get_uri()
 
     def __enter__(self) -> Self:
@@ -95,6 +95,9 @@ class Postgres:
         if _is_running(self.pid):
             return
         logger.warning("PostgreSQL is not running; it is started again")
+        self._start_again()
+
+    def _start_again(self) -> None:
         try:
             self._server.ensure_postgres_running()
         except _NOT_YET as exc:
