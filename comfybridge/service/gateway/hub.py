@@ -117,8 +117,8 @@ class Hub:
         self.features = dict(FEATURES)
         """What clients are told that this gateway can."""
         self._clients: dict[str, set[Client]] = {}
-        self._open: dict[str, set[str]] = {}
-        """The jobs that wait or run, of callers who listen."""
+        self._open: dict[str, dict[str, str]] = {}
+        """The jobs that wait or run, of callers who listen, and their clients."""
         self._states: dict[str, State] = {}
         """Where each job is that runs."""
         self._told: dict[str, None] = {}
@@ -168,9 +168,12 @@ class Hub:
                 client.transport.abort()
 
     async def _greet(self, client: Client) -> None:
-        hello = frames.status(len(self._open.get(client.owner, ())))
+        known_open = self._open.get(client.owner, {})
+        hello = frames.status(len(known_open))
         hello["data"]["sid"] = client.client_id
         client.send(hello)
+        if client.client_id not in known_open.values():
+            return  # a client of a new id, as most are
         query = """
             SELECT prompt_id, progress FROM jobs
             WHERE owner = %s AND client_id = %s AND state = 'running' ORDER BY started
@@ -230,7 +233,7 @@ class Hub:
         if owner not in self._clients or prompt_id in self._told:
             return
         if channel == QUEUED:
-            self._open[owner].add(prompt_id)
+            self._open[owner][prompt_id] = told["client_id"]
             self._tell_status(owner)
         elif channel == STARTED:
             self._tell_status(owner)
@@ -242,7 +245,7 @@ class Hub:
         self._told[prompt_id] = None
         if len(self._told) > _MOST_TOLD:
             del self._told[next(iter(self._told))]
-        self._open[owner].discard(prompt_id)
+        self._open[owner].pop(prompt_id, None)
         changes = self.recent.changes
         history = None
         if (found := await rows.ended(self._pool, owner, prompt_id)) is not None:
@@ -315,15 +318,15 @@ class Hub:
             now_open = await self._open_of(owner)
             if owner not in self._clients:
                 continue  # nobody of these is there any more
-            before, self._open[owner] = self._open.get(owner, set()), now_open
-            for prompt_id in before - now_open:
+            before, self._open[owner] = self._open.get(owner, {}), now_open
+            for prompt_id in before.keys() - now_open.keys():
                 async with self._pool.connection() as connection:
                     query = "SELECT client_id FROM jobs WHERE prompt_id = %s"
                     row = await (await connection.execute(query, (prompt_id,))).fetchone()
                 if row is not None:
                     await self._end(owner, row[0], prompt_id)
 
-    async def _open_of(self, owner: str) -> set[str]:
+    async def _open_of(self, owner: str) -> dict[str, str]:
         async with self._pool.connection() as connection:
-            query = "SELECT prompt_id FROM jobs WHERE owner = %s AND state <> 'ended'"
-            return {prompt_id for (prompt_id,) in await (await connection.execute(query, (owner,))).fetchall()}
+            query = "SELECT prompt_id, client_id FROM jobs WHERE owner = %s AND state <> 'ended'"
+            return dict(await (await connection.execute(query, (owner,))).fetchall())
