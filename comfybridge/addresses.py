@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from urllib.parse import SplitResult, unquote, urljoin, urlsplit
 
@@ -210,6 +211,7 @@ def is_foreign_origin(host: str, origin: str) -> bool:
     return own != other
 
 
+@lru_cache(maxsize=256)
 def is_loopback(host: str | None) -> bool:
     """Whether it is ``localhost`` or an IP address that only this machine reaches."""
     if host is None:
