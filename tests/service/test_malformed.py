@@ -101,6 +101,7 @@ def test_address_that_cannot_be_looked_up_is_refused(server: Server, path: str) 
 
 
 def test_any_page_of_the_history_may_be_asked_for(server: Server) -> None:
+    server.run(graphs.solid())
     assert server.get("/history?offset=99999999999999999999").json() == {}
     assert len(server.get("/history?max_items=99999999999999999999").json()) > 0
 
