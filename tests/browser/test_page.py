@@ -32,6 +32,11 @@ def are_running(fleet: Service, count: int) -> bool:
     return bool(fleet.one("SELECT count(*) FROM jobs WHERE state = 'running'") == count)
 
 
+def are_next(fleet: Service, count: int) -> bool:
+    """Whether so many wait in the ComfyUIs' own queues, where they are listed first."""
+    return bool(fleet.one("SELECT count(*) FROM jobs WHERE state = 'claimed'") == count)
+
+
 def scrolls_sideways(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth > window.innerWidth"))
 
@@ -202,7 +207,7 @@ def test_keyboard_alone_and_focus_stays_near(fleet: Service, opened: Opened) -> 
     with closing(fleet.server(ANNA)) as anna:
         for number in range(7):
             sent(anna, f"boat {number}", seed=800 + number)
-        eventually(lambda: are_running(fleet, 2))
+        eventually(lambda: are_running(fleet, 2) and are_next(fleet, 2))
         rows = page.locator(".waiting .row")
         expect(rows).to_have_count(5)
         rows.nth(3).get_by_role("button").focus()
