@@ -28,13 +28,8 @@ def release(fleet: Service) -> None:
         comfyui.release()
 
 
-def are_running(fleet: Service, count: int) -> bool:
-    return bool(fleet.one("SELECT count(*) FROM jobs WHERE state = 'running'") == count)
-
-
-def are_next(fleet: Service, count: int) -> bool:
-    """Whether so many wait in the ComfyUIs' own queues, where they are listed first."""
-    return bool(fleet.one("SELECT count(*) FROM jobs WHERE state = 'claimed'") == count)
+def are(fleet: Service, state: str, count: int) -> bool:
+    return bool(fleet.one("SELECT count(*) FROM jobs WHERE state = %s", state) == count)
 
 
 def scrolls_sideways(page: Page) -> bool:
@@ -65,7 +60,7 @@ def test_queue_appears_and_moves(fleet: Service, opened: Opened) -> None:
     with closing(fleet.server(ANNA)) as anna:
         for number in range(5):
             sent(anna, f"lighthouse {number} <b>bold</b>", seed=number)
-        eventually(lambda: are_running(fleet, 2))
+        eventually(lambda: are(fleet, "running", 2))
 
         expect(page.locator(".job")).to_have_count(2)
         expect(page.locator(".waiting .row")).to_have_count(3)
@@ -115,7 +110,7 @@ def test_cancel_of_one_and_of_all(fleet: Service, opened: Opened) -> None:
     with closing(fleet.server(ANNA)) as anna, closing(fleet.server(ADMIN)) as admin:
         ids = [sent(anna, f"tower {number}", seed=900 + number) for number in range(8)]
         others = sent(admin, "somebody else's", seed=999)
-        eventually(lambda: are_running(fleet, 2))
+        eventually(lambda: are(fleet, "running", 2))
         expect(page.locator(".waiting .row")).to_have_count(6)
 
         page.locator(".waiting .row").last.get_by_role("button").click()
@@ -164,7 +159,7 @@ def test_nobody_sees_what_is_anothers(fleet: Service, opened: Opened) -> None:
     with closing(fleet.server(ADMIN)) as admin, closing(fleet.server(ANNA)) as anna:
         sent(admin, "a secret plan", seed=31)
         sent(anna, "an open one", seed=32)
-        eventually(lambda: are_running(fleet, 2))
+        eventually(lambda: are(fleet, "running", 2))
         expect(page.locator(".job .name")).to_have_text(["an open one"])
         told = anna.get("/comfybridge/overview").text
         assert "a secret plan" not in told
@@ -207,7 +202,8 @@ def test_keyboard_alone_and_focus_stays_near(fleet: Service, opened: Opened) -> 
     with closing(fleet.server(ANNA)) as anna:
         for number in range(7):
             sent(anna, f"boat {number}", seed=800 + number)
-        eventually(lambda: are_running(fleet, 2) and are_next(fleet, 2))
+        # Those that wait in the ComfyUIs' own queues are listed first: rows move until they do.
+        eventually(lambda: are(fleet, "running", 2) and are(fleet, "claimed", 2))
         rows = page.locator(".waiting .row")
         expect(rows).to_have_count(5)
         rows.nth(3).get_by_role("button").focus()
@@ -240,7 +236,7 @@ def test_looks_right_everywhere(fleet: Service, opened: Opened, shots: Path, sch
         hold(fleet)
         for number in range(6):
             sent(anna, "a very long wish for a picture of everything " * 9, seed=700 + number)
-        eventually(lambda: are_running(fleet, 2))
+        eventually(lambda: are(fleet, "running", 2))
     wide = opened(fleet.url, ADMIN, color_scheme=scheme)
     phone = opened(fleet.url, ADMIN, color_scheme=scheme, viewport=PHONE, has_touch=True, locale="zh-CN")
     for name, page in (("desktop", wide), ("phone", phone)):
@@ -261,7 +257,7 @@ def test_ten_thousand_jobs(fleet: Service, opened: Opened) -> None:
     with closing(fleet.server(ANNA)) as anna:
         for number in range(5):
             sent(anna, "the last in line", seed=40 + number)
-        eventually(lambda: are_running(fleet, 2) and fleet.one("SELECT count(*) FROM jobs WHERE state = 'queued'") > 0)
+        eventually(lambda: are(fleet, "running", 2) and not are(fleet, "queued", 0))
     fleet.connection.execute(
         """INSERT INTO jobs (prompt_id, owner, prompt, extra_data, targets, wants, priority, number)
         SELECT 'many-' || n, owner, prompt, extra_data, targets, wants, priority, 1000 + n

@@ -188,7 +188,8 @@ async def _new(
     number, server = row
     state.notices.tell(QUEUED, told({"prompt_id": prompt_id, "owner": caller.owner, "client_id": client_id}))
     # Where each has enough to do, whoever is done first takes it.
-    state.notices.tell(*((work_of(server), prompt_id) if server is not None else (WORK, "")))
+    channel, payload = (work_of(server), prompt_id) if server is not None else (WORK, "")
+    state.notices.tell(channel, payload)
     return Accepted(prompt_id=prompt_id, number=number, node_errors=verdict.node_errors)
 
 

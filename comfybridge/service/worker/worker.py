@@ -54,7 +54,6 @@ _LOOK_EVERY_S = 5.0
 _STANDBY_S = 1.0
 _ASK_S = 10.0
 _AGAIN_S = 0.5
-
 _LONGEST_TURN_S = 5.0
 """How long a job's end waits for the one before it, whose files may be large."""
 _FRAMES_KEPT_S = 60.0
