@@ -5,18 +5,21 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.chromium import chromium
 from tests.browser.fleet import Service, service
 from tests.service.running import folder
 
+# A browser, a database, a gateway, workers and two ComfyUIs share what may be two busy cores.
+DEADLINE_MS = 30_000
 SHOTS = Path(__file__).parents[2] / "build" / "page"
 Opened: TypeAlias = Callable[..., Page]
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
+    expect.set_options(timeout=DEADLINE_MS)
     try:
         with chromium() as found:
             yield found
@@ -47,14 +50,14 @@ def opened(browser: Browser) -> Iterator[Opened]:
     expected: list[str] = []
     contexts = []
 
-    def open_page(url: str, key: str = "", *, expect: str = "", **options: Any) -> Page:
+    def open_page(url: str, key: str = "", *, says: tuple[str, ...] = (), **options: Any) -> Page:
         context = browser.new_context(**{"locale": "en-GB", "viewport": {"width": 1360, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(DEADLINE_MS)
         page.on("console", lambda message: said.append(message.text) if message.type in ("error", "warning") else None)
         page.on("pageerror", lambda error: said.append(str(error)))
-        expected.extend([expect] if expect else [])
+        expected.extend(says)
         page.goto(url)
         if key:
             page.locator("#key").fill(key)

@@ -37,7 +37,7 @@ def scrolls_sideways(page: Page) -> bool:
 
 
 def test_bad_key_is_told_and_a_good_one_lets_in(fleet: Service, opened: Opened) -> None:
-    page = opened(fleet.url, expect="401")
+    page = opened(fleet.url, says=("401",))
     page.locator("#key").fill("not a key")
     page.get_by_role("button", name="Sign in").click()
     expect(page.locator("#problem")).to_have_text("This key is not known, or was revoked.")
@@ -171,7 +171,7 @@ def test_nobody_sees_what_is_anothers(fleet: Service, opened: Opened) -> None:
 
 
 def test_gateway_goes_away_and_comes_back(fleet: Service, opened: Opened) -> None:
-    page = opened(fleet.url, ADMIN, expect="ERR_")
+    page = opened(fleet.url, ADMIN, says=("ERR_", "WebSocket is closed before the connection is established"))
     fleet.stop()
     try:
         expect(page.get_by_role("alert")).to_have_text("The gateway does not answer. Trying again until it does.")
@@ -186,7 +186,7 @@ def test_gateway_goes_away_and_comes_back(fleet: Service, opened: Opened) -> Non
 
 
 def test_goes_on_without_a_websocket(fleet: Service, opened: Opened) -> None:
-    page = opened(fleet.url, expect="WebSocket")
+    page = opened(fleet.url, says=("WebSocket",))
     page.route_web_socket("**/comfybridge/ws*", lambda socket: socket.close())
     page.locator("#key").fill(ANNA)
     page.keyboard.press("Enter")
@@ -202,14 +202,29 @@ def test_keyboard_alone_and_focus_stays_near(fleet: Service, opened: Opened) -> 
     with closing(fleet.server(ANNA)) as anna:
         for number in range(7):
             sent(anna, f"boat {number}", seed=800 + number)
-        # Those that wait in the ComfyUIs' own queues are listed first: rows move until they do.
-        eventually(lambda: are(fleet, "running", 2) and are(fleet, "claimed", 2))
         rows = page.locator(".waiting .row")
         expect(rows).to_have_count(5)
+        # Those that wait in the ComfyUIs' own queues are listed first: rows move until they do.
+        expect(rows.nth(1).locator(".facts")).to_contain_text("next on")
         rows.nth(3).get_by_role("button").focus()
         page.keyboard.press("Enter")
         expect(rows).to_have_count(4)
         expect(rows.nth(3).get_by_role("button")).to_be_focused()
+
+
+def test_focus_stays_with_a_row_that_moves(fleet: Service, opened: Opened) -> None:
+    page = opened(fleet.url, ANNA)
+    hold(fleet)
+    with closing(fleet.server(ANNA)) as anna:
+        for number in range(7):
+            last = sent(anna, f"boat {number}", seed=820 + number)
+        rows = page.locator(".waiting .row")
+        expect(rows).to_have_count(5)
+        expect(rows.nth(1).locator(".facts")).to_contain_text("next on")
+        rows.nth(4).get_by_role("button").focus()
+        fleet.connection.execute("UPDATE jobs SET number = -1 WHERE prompt_id = %s", (last,))
+        expect(rows.nth(2).locator(".name")).to_have_text("boat 6")
+        expect(rows.nth(2).get_by_role("button")).to_be_focused()
 
 
 def test_figures_over_a_window_and_trouble_in_words(fleet: Service, opened: Opened) -> None:

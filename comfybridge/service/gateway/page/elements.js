@@ -30,6 +30,7 @@ export function keep(list, items, keyOf, make, update) {
   const wanted = new Set(items.map((item) => String(keyOf(item))));
   for (const child of [...list.children]) if (!wanted.has(child.dataset.key)) leave(child);
   const known = new Map([...list.children].map((child) => [child.dataset.key, child]));
+  const focused = list.contains(document.activeElement) && document.activeElement;
   let place = list.firstElementChild;
   for (const item of items) {
     const key = String(keyOf(item));
@@ -42,6 +43,8 @@ export function keep(list, items, keyOf, make, update) {
     else list.insertBefore(child, place);
     update(child, item);
   }
+  // Who is moved in the document loses the keyboard.
+  if (focused && document.activeElement !== focused) focused.focus({ preventScroll: true });
 }
 
 /** Take a child out; whoever was at it with the keyboard goes on at the next one. */
