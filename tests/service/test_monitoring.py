@@ -13,8 +13,10 @@ from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from comfybridge.cli import main
+from comfybridge.service import keys
 from comfybridge.service.alerting import Alerts, Thresholds
 from comfybridge.service.database import as_json
+from comfybridge.service.gateway import keyring
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually
@@ -41,8 +43,8 @@ def connection(url: str) -> Iterator[psycopg.Connection]:
         yield connection
 
 
-def scrape(address: str) -> dict[Sample, float]:
-    answer = requests.get(f"{address}/metrics", timeout=60)
+def scrape(address: str, key: str = "") -> dict[Sample, float]:
+    answer = requests.get(f"{address}/metrics", headers={"Authorization": f"Bearer {key}"} if key else None, timeout=60)
     assert answer.status_code == 200
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
@@ -167,7 +169,11 @@ def names(found: dict[Sample, float]) -> set[str]:
     return {name for name, _ in found}
 
 
-def test_ready_says_why_not(connection: psycopg.Connection, postgres: str, url: str, tmp_path: Path) -> None:
+def test_ready_says_why_not(
+    connection: psycopg.Connection, postgres: str, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Otherwise whoever asks within a second of the outage is known without the database.
+    monkeypatch.setattr(keyring, "_FRESH_S", 0.0)
     with (
         Simulator() as comfyui,
         gateway(url, tmp_path / "store") as address,
@@ -183,6 +189,8 @@ def test_ready_says_why_not(connection: psycopg.Connection, postgres: str, url: 
 
         assert reasons() == ["servers"]
         assert requests.get(f"{address}/health", timeout=60).json() == {"status": "ok"}
+        _, key = keys.add(connection, "prometheus", {"admin": True})
+        assert scrape(address, key)[of("comfybridge_database_up")] == 1
         with worker(url, tmp_path / "store", comfyui.url):
             eventually(lambda: reasons() == [])
             connection.execute("DELETE FROM migrations WHERE number = 1")
@@ -192,9 +200,10 @@ def test_ready_says_why_not(connection: psycopg.Connection, postgres: str, url: 
             outside.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", (name,))
             eventually(lambda: reasons() == ["database"])
             assert requests.get(f"{address}/health", timeout=60).status_code == 200
-            down = scrape(address)
+            down = scrape(address, key)
             assert down[of("comfybridge_database_up")] == 0
             assert "comfybridge_http_requests_total" in names(down)
+            assert requests.get(f"{address}/metrics", timeout=60).status_code == 401
             outside.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
             eventually(lambda: reasons() == ["tables"])
 

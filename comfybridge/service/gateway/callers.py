@@ -16,6 +16,8 @@ from comfybridge.service import priorities
 
 OPEN = frozenset({"/", "/health", "/ready"})
 """What is told without a key: nothing of anybody's."""
+WITHOUT_DATABASE = frozenset({"/metrics"})
+"""What takes a key and is answered, in part, also while the database is away."""
 PAGE = "/comfybridge/page/"
 """Below it lies what the page at ``/`` consists of."""
 

@@ -38,7 +38,7 @@ class Readiness:
 
     async def reasons(self, state: State) -> list[Reason]:
         """Why not; empty when all is well."""
-        database, store = await asyncio.gather(_in_time(self._database(state)), self._store(state))
+        database, store = await asyncio.gather(in_time(self._database(state)), self._store(state))
         found = database if database is not None else [_NO_DATABASE]
         return found if store else [*found, _NO_STORE]
 
@@ -52,7 +52,7 @@ class Readiness:
 
     async def _store(self, state: State) -> bool:
         if not self._is_writable or time.monotonic() - self._looked >= _STORE_EVERY_S:
-            self._is_writable = bool(await _in_time(state.store.is_writable()))
+            self._is_writable = bool(await in_time(state.store.is_writable()))
             self._looked = time.monotonic()
         return self._is_writable
 
@@ -60,9 +60,10 @@ class Readiness:
 READINESS = web.AppKey("readiness", Readiness)
 
 
-async def _in_time(asked: Awaitable[Found]) -> Found | None:
+async def in_time(asked: Awaitable[Found], patience_s: float = _PATIENCE_S) -> Found | None:
+    """What was asked of the database or the store; ``None`` when it is away, or takes longer."""
     try:
-        async with asyncio.timeout(_PATIENCE_S):
+        async with asyncio.timeout(patience_s):
             return await asked
     except (*DATABASE_FAULTS, TimeoutError):
         return None

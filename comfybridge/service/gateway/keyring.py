@@ -31,11 +31,15 @@ class Keyring:
         """Whose key this is, as of at most a second ago; that of one that nobody knew then, as of now."""
         now = time.monotonic()
         await self.refresh(now - _FRESH_S)
-        found = self._by_hash.get(hashed(key))
+        found = self.known(key)
         if found is None and key:
             await self.refresh(now)
-            found = self._by_hash.get(hashed(key))
+            found = self.known(key)
         return found
+
+    def known(self, key: str) -> Caller | None:
+        """Whose key this was when the keys were last read."""
+        return self._by_hash.get(hashed(key))
 
     async def refresh(self, not_before: float) -> None:
         """Read the keys as they were at this time (of ``time.monotonic``) or later."""

@@ -8,17 +8,20 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
+from psycopg_pool import AsyncConnectionPool
 
 from comfybridge.service import scraping, tallying
 from comfybridge.service.gateway.access import Handler
 from comfybridge.service.gateway.callers import admins_only, caller
+from comfybridge.service.gateway.health import in_time
 from comfybridge.service.gateway.hub import Hub
 from comfybridge.service.gateway.sending import Sender
 from comfybridge.service.gateway.state import STATE
-from comfybridge.service.supervised import DATABASE_FAULTS
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_PATIENCE_S = 6.0
+"""Together with finding out whose key it is, less than the 10 s after which Prometheus gives up."""
 _OWN = "This process's own: scrape every gateway."
 
 
@@ -96,18 +99,18 @@ async def get_metrics(request: web.Request) -> web.Response:
     if not caller(request).is_admin:
         return admins_only()
     metrics, pool = request.app[METRICS], request.app[STATE].pool
-    families = list(metrics.collect())
-    try:
-        async with pool.connection() as connection:
-            await tallying.roll(connection)
-            families += await scraping.read(connection)
-        families.append(scraping.database(is_up=True))
-    except DATABASE_FAULTS:
-        # Half an answer says more than none: that of the process stays.
-        families.append(scraping.database(is_up=False))
+    # Half an answer says more than none: that of the process stays.
+    fleet = await in_time(_of_the_fleet(pool), _PATIENCE_S)
+    families = [*metrics.collect(), *(fleet or []), scraping.database(is_up=fleet is not None)]
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     # aiohttp wants the charset apart.
     return web.Response(body=encode(_Scrape(families)), headers={"Content-Type": content_type})
+
+
+async def _of_the_fleet(pool: AsyncConnectionPool) -> list[Metric]:
+    async with pool.connection() as connection:
+        await tallying.roll(connection)
+        return await scraping.read(connection)
 
 
 def _route(request: web.Request) -> str:
