@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import psycopg
+import pytest
 from aiohttp import web
 
 from comfybridge.service.database import ENDED, QUEUED
 from comfybridge.service.frames import status
+from comfybridge.service.gateway import hub
 from comfybridge.service.gateway.app import LOOPS, build
+from comfybridge.service.gateway.hub import Hub
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually, kinds
@@ -47,6 +51,35 @@ def test_end_without_news_is_found_and_told_once(postgres: str, tmp_path: Path) 
             told += kinds(sock.until(lambda frame: frame == status(1)))
         assert told.count("execution_success") == 1
         comfyui.release()
+        server.close()
+
+
+def test_look_that_is_older_than_the_news_ends_nothing(
+    postgres: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    is_old = threading.Event()
+    look = Hub._open_of
+
+    async def looked(self: Hub, owner: str) -> dict[str, str]:
+        if is_old.is_set():
+            is_old.clear()
+            return {}
+        return await look(self, owner)
+
+    monkeypatch.setattr(Hub, "_open_of", looked)
+    monkeypatch.setattr(hub, "_LOOK_EVERY_S", 0.05)
+    with alone(postgres, tmp_path) as (comfyui, _, address, _connection):
+        server = Server(address)
+        eventually(lambda: "SaveImage" in server.get("/object_info/SaveImage").json())
+        comfyui.hold()
+        with server.connect() as sock:
+            prompt_id = server.submit(graphs.solid(), client_id=sock.client_id)
+            eventually(lambda: server.queued()[0] == [prompt_id])
+            is_old.set()
+            eventually(lambda: not is_old.is_set())
+            comfyui.release()
+
+            assert "execution_success" in kinds(sock.to_the_end(prompt_id))
         server.close()
 
 

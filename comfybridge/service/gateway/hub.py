@@ -245,7 +245,8 @@ class Hub:
         self._told[prompt_id] = None
         if len(self._told) > _MOST_TOLD:
             del self._told[next(iter(self._told))]
-        self._open[owner].pop(prompt_id, None)
+        if owner in self._open:
+            self._open[owner].pop(prompt_id, None)
         changes = self.recent.changes
         history = None
         if (found := await rows.ended(self._pool, owner, prompt_id)) is not None:
@@ -321,10 +322,13 @@ class Hub:
             before, self._open[owner] = self._open.get(owner, {}), now_open
             for prompt_id in before.keys() - now_open.keys():
                 async with self._pool.connection() as connection:
-                    query = "SELECT client_id FROM jobs WHERE prompt_id = %s"
+                    query = "SELECT client_id, state FROM jobs WHERE prompt_id = %s"
                     row = await (await connection.execute(query, (prompt_id,))).fetchone()
-                if row is not None:
+                if row is not None and row[1] == "ended":
                     await self._end(owner, row[0], prompt_id)
+                elif row is not None and owner in self._open:
+                    # It came after the look, whose answer came after the news.
+                    self._open[owner][prompt_id] = row[0]
 
     async def _open_of(self, owner: str) -> dict[str, str]:
         async with self._pool.connection() as connection:
