@@ -82,7 +82,7 @@ class TestCtrlC:
                     process.wait(timeout=0.1)
 
         assert process.returncode == exits.INTERRUPTED
-        assert 0.25 < time.monotonic() - pressed < 2
+        assert 0.25 < time.monotonic() - pressed < 20
         comfyui.release()
 
     def test_json_tells_what_was_cancelled(self, comfyui: Simulator) -> None:

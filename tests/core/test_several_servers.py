@@ -160,23 +160,32 @@ class TestRest:
             "for 4.0 s",
         ]
 
-    def test_frozen_server_takes_the_time_of_one_call_only(self, comfyui: Simulator, connect: Connect) -> None:
-        with RawServer(lambda _: None) as frozen:
-            pool = Pool([connect(frozen.url), connect(comfyui.url)], chance=lambda: 0.5)
+    def test_frozen_server_takes_the_time_of_one_call_only(
+        self, comfyui: Simulator, connect: Connect, clock: Clock
+    ) -> None:
+        # Its silence takes longer than an answer counts as fresh.
+        with RawServer(lambda _: clock.passes(2.0)) as frozen:
+            pool = Pool([connect(frozen.url), connect(comfyui.url)], chance=lambda: 0.5, clock=clock)
             make(pool)
-            started = time.monotonic()
+            assert len(frozen.requests) == 1
 
-            for _ in range(5):
+            for _ in range(3):
+                clock.passes(0.3)
                 make(pool)
 
-            assert time.monotonic() - started < 1.5
+            assert len(frozen.requests) == 1
 
     def test_two_frozen_servers_take_no_longer_than_one(self, comfyui: Simulator, connect: Connect) -> None:
-        with RawServer(lambda _: None) as one, RawServer(lambda _: None) as two:
-            started = time.monotonic()
+        asked: list[float] = []
+        with (
+            RawServer(lambda _: asked.append(time.monotonic())) as one,
+            RawServer(lambda _: asked.append(time.monotonic())) as two,
+        ):
             assert server_of(make([connect(one.url), connect(two.url), connect(comfyui.url)])) == comfyui.url
 
-        assert time.monotonic() - started < 3.5
+        # One after the other, the second would be asked when the first has been silent for 2 s.
+        first, second = asked
+        assert second - first < 1.9
 
     def test_call_without_time_left_blames_nobody_and_asks_nobody_else(
         self, comfyui: Simulator, other: Simulator, pool: Pool, deadline: Deadline, news: Callable[[], list[str]]

@@ -130,11 +130,12 @@ def test_answer_that_trickles_ends_with_the_deadline(reply: Reply) -> None:
 
 
 def test_silence_in_the_middle_ends_with_the_deadline() -> None:
-    reply = Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n" + b"x" * 19, slow=19, is_last=False)
-    began = time.monotonic()
+    # 2.5 s of single bytes: a new 3 s of patience after the last of them would end at 5.5 s.
+    reply = Reply(b"HTTP/1.1 200 OK\r\nContent-Length: 51\r\n\r\n" + b"x" * 50, slow=50, is_last=False)
     with RawServer(lambda _: reply) as server:
-        assert fault(server.url, 1) is Fault.SILENT
-    assert time.monotonic() - began < 1.9
+        began = time.monotonic()
+        assert fault(server.url, 3) is Fault.SILENT
+        assert time.monotonic() - began < 5
 
 
 def test_https_to_a_plain_port_is_tls(comfyui: Simulator) -> None:
