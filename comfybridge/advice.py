@@ -50,7 +50,8 @@ def unreachable(server: str, fault: Fault) -> Unavailable:
 def bad_status(server: str, path: str, status: int, location: str = "") -> Unavailable:
     """The error for an HTTP status that ComfyUI does not give; ``location`` is where a redirect points to."""
     leads_to = ""
-    if status in (401, 403):
+    is_denied = status in (401, 403)
+    if is_denied:
         english = f"does not let us in (HTTP {status}). Check api_key, headers, and the login or token in base_url."
         chinese = f"拒绝访问（HTTP {status}）。请检查 api_key、headers，以及 base_url 中的登录信息或令牌。"
     elif status == 404:  # noqa: PLR2004
@@ -76,6 +77,7 @@ def bad_status(server: str, path: str, status: int, location: str = "") -> Unava
         f"ComfyUI（{server}）{chinese}",
         server=server,
         may_pass=status in _MAY_PASS,
+        is_denied=is_denied,
         leads_to=leads_to,
     )
 

@@ -211,6 +211,7 @@ def recall(prompt_id: str, pool: Pool, deadline: Deadline) -> Job | None:
             f"能应答的服务器上没有任务 {prompt_id}，但它可能在没有应答的服务器上。{exc.zh}",
             server=exc.server or "",
             is_closed=exc.is_closed,
+            is_denied=exc.is_denied,
         ) from exc
 
 

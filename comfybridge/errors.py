@@ -81,8 +81,8 @@ class Unavailable(ComfyError):
     ``refused`` tells that no connection came about, so that the server certainly saw nothing of the request;
     ``is_closed`` that nobody listens there at all; ``may_pass`` that something busy or something else answered, so that
     a moment later it may be answered well; ``took_some`` that the server had taken some of the same call, which was
-    taken back as far as that was possible. ``leads_to`` is where it sends us instead, as the
-    sentences name it; empty where it does not.
+    taken back as far as that was possible; ``is_denied`` that it does not let us in, which no later try changes.
+    ``leads_to`` is where it sends us instead, as the sentences name it; empty where it does not.
     """
 
     outcome = "failed"
@@ -96,12 +96,14 @@ class Unavailable(ComfyError):
         refused: bool = False,
         is_closed: bool = False,
         may_pass: bool = False,
+        is_denied: bool = False,
         leads_to: str = "",
     ) -> None:
         super().__init__(en, zh, server=server)
         self.refused = refused
         self.is_closed = is_closed
         self.may_pass = may_pass
+        self.is_denied = is_denied
         self.leads_to = leads_to
         self.took_some = False
 

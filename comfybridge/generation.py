@@ -258,7 +258,8 @@ def _submit(
     if isinstance(first, Unavailable) and all(
         isinstance(refusal, Unavailable) and not refusal.took_some for refusal in refusals
     ):
-        raise NoServer(str(first), first.zh, server=first.server or "", refused=first.refused) from first
+        server = first.server or ""
+        raise NoServer(str(first), first.zh, server=server, refused=first.refused, is_denied=first.is_denied) from first
     raise first
 
 

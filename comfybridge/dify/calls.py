@@ -52,6 +52,8 @@ _USER_DIGITS = 16
 _ALLOWANCE = Allowance()
 _TRY_LATER = "The image service is busy or cannot be reached right now. Please try again in a few minutes."
 _TRY_LATER_ZH = "图片服务繁忙或暂时无法访问，请几分钟后再试。"
+_NOT_LET_IN = "The image service does not let this app in. Whoever set up the app has to check its key or login."
+_NOT_LET_IN_ZH = "图片服务拒绝此应用访问，请联系应用的搭建者检查密钥或登录信息。"
 _STANDING_ZH = {
     "queued": "任务仍在排队，请稍后再次调用 get_result。",
     "running": "任务仍在运行，请稍后再次调用 get_result。",
@@ -318,7 +320,8 @@ def _reported(tool: Tool) -> Iterator[None]:
         if isinstance(exc, Unavailable):
             # Whoever chats reads the first sentence; the cause is for the one who runs the servers.
             logger.warning("%s", exc.__cause__ if isinstance(exc.__cause__, Unavailable) else exc)
-            english, chinese = f"{_TRY_LATER} ({english})", f"{_TRY_LATER_ZH}（{chinese}）"
+            first, first_zh = (_NOT_LET_IN, _NOT_LET_IN_ZH) if exc.is_denied else (_TRY_LATER, _TRY_LATER_ZH)
+            english, chinese = f"{first} ({english})", f"{first_zh}（{chinese}）"
         elif isinstance(exc, Lost):
             logger.warning("%s", exc)
         exc.args = (f"outcome={exc.outcome} prompt_id={exc.prompt_id or '-'}\n{english}\n{chinese}",)

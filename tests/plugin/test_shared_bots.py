@@ -9,6 +9,7 @@ import pytest
 
 from comfybridge.simulator import Simulator
 from comfybridge.simulator.daemon import PluginDaemon, PluginError, ReverseCallRefusedError
+from comfybridge.simulator.faults import Respond
 from tests.core.images_service import KEY, ImagesService, images_service, png
 from tests.plugin.calls import Call, Fails, Failure, get, read_failure
 
@@ -358,6 +359,23 @@ def test_chat_user_reads_a_sentence_of_use_first(fails: Fails) -> None:
         " base_url cannot be found"
     )
     assert failure.chinese.startswith("图片服务繁忙或暂时无法访问，请几分钟后再试。（ComfyUI（base_url）")
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_chat_user_is_not_told_to_try_again_where_that_cannot_help(
+    fails: Fails, comfyui: Simulator, status: int
+) -> None:
+    comfyui.inject(Respond(status=status))
+
+    for servers in (comfyui.url, f"{comfyui.url},{comfyui.url.replace('127.0.0.1', 'localhost')}"):
+        failure = fails(prompt="a fox", credentials={"base_url": servers})
+
+        assert failure.english.startswith(
+            "The image service does not let this app in. Whoever set up the app has to check its key or login."
+            " (ComfyUI at"
+        )
+        assert f"HTTP {status}" in failure.english
+        assert failure.chinese.startswith("图片服务拒绝此应用访问，请联系应用的搭建者检查密钥或登录信息。（ComfyUI（")
 
 
 def test_places_are_counted_over_calls_at_once(daemon: PluginDaemon, comfyui: Simulator) -> None:
