@@ -1,6 +1,7 @@
 """A simulated server in a thread of its own, and the levers tests pull on it."""
 
 import asyncio
+import contextlib
 import shutil
 import socket
 import tempfile
@@ -26,6 +27,7 @@ from comfybridge.simulator.userdata import store
 DEFAULT_MODELS = ("z-image-turbo", "sdxl", "sd15", "loras")
 START_TIMEOUT_S = 30.0
 CALL_TIMEOUT_S = 10.0
+_TURNS_OF_AN_ACCEPT = 3
 Condition: TypeAlias = Callable[["Simulator"], object] | Literal["running", "queued", "idle"]
 Result = TypeVar("Result")
 
@@ -280,7 +282,7 @@ class Simulator:
                 await self._stopping.wait()
             finally:
                 await state.stop()
-                await runner.cleanup()
+                await close(runner, listener)
                 self._state = self._loop = None
 
     def _end_thread(self) -> None:
@@ -295,6 +297,19 @@ class Simulator:
         with self._changed:
             self._changes += 1
             self._changed.notify_all()
+
+
+async def close(runner: web.AppRunner, listener: socket.socket) -> None:
+    """End a server with all its connections, also those that it took at the last moment.
+
+    What was accepted becomes a connection two turns of the event loop later, or, where the server is closed by then, an
+    open socket of nobody.
+    """
+    with contextlib.suppress(NotImplementedError):  # Windows' loop accepts in another way
+        asyncio.get_running_loop().remove_reader(listener)
+    for _ in range(_TURNS_OF_AN_ACCEPT):
+        await asyncio.sleep(0)
+    await runner.cleanup()
 
 
 CONDITIONS: dict[str, Callable[[Simulator], object]] = {

@@ -1,6 +1,7 @@
 """Gateways and workers: on threads of this process over a database of their own, or as ``comfybridge serve``."""
 
 import asyncio
+import socket
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from comfybridge.service.gateway.state import Options
 from comfybridge.service.migrating import migrate
 from comfybridge.service.worker.worker import Settings, Worker
 from comfybridge.simulator import Simulator
+from comfybridge.simulator.simulator import close
 from tests.contract.server import Server, eventually
 from tests.faults.ports import own_port
 
@@ -62,12 +64,12 @@ def gateway(
         app = build(database_url, str(store), keep_s=3600.0, options=options, alerts=alerts)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", port)
-        await site.start()
-        addresses.append(f"http://127.0.0.1:{runner.addresses[0][1]}")
+        listener = socket.create_server(("127.0.0.1", port))
+        await web.SockSite(runner, listener).start()
+        addresses.append(f"http://127.0.0.1:{listener.getsockname()[1]}")
         started.set()
         await stop.wait()
-        await runner.cleanup()
+        await close(runner, listener)
 
     thread = threading.Thread(target=loop.run_until_complete, args=(serve(),), name="gateway", daemon=True)
     thread.start()

@@ -1,5 +1,7 @@
 """The levers of the simulator, and what it serves besides ComfyUI's contract."""
 
+import contextlib
+import socket
 import threading
 from collections.abc import Iterator
 
@@ -22,6 +24,33 @@ def server(comfyui: Simulator) -> Iterator[Server]:
 
 def test_package_exports_little() -> None:
     assert comfybridge.simulator.__all__ == ["Simulator"]
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_connection_of_the_last_moment_is_closed(turns: int) -> None:
+    comfyui = Simulator()
+    comfyui.start()
+    loop, stopping = comfyui._loop, comfyui._stopping
+    assert loop is not None
+    with socket.socket() as client:
+        client.settimeout(10)
+
+        def connect(later: int) -> None:
+            if later:
+                loop.call_soon(connect, later - 1)
+            else:
+                client.connect(("127.0.0.1", comfyui._port))
+
+        def stop() -> None:
+            stopping.set()
+            connect(turns)
+
+        loop.call_soon_threadsafe(stop)
+        comfyui.close()
+
+        # Whoever was not accepted any more is reset.
+        with contextlib.suppress(ConnectionResetError):
+            assert client.recv(1) == b""
 
 
 def test_held_prompt_runs_until_released(comfyui: Simulator, server: Server) -> None:
