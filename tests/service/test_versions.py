@@ -1,5 +1,6 @@
 """Versions of templates over real sockets: who gets which, what is on record, and what happens to one that fails."""
 
+import asyncio
 import json
 import subprocess
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import pytest
 from comfybridge import library, versioned
 from comfybridge.cli import main
 from comfybridge.service import keys
+from comfybridge.service.gateway import trials
+from comfybridge.service.gateway.offering import Offering
 from comfybridge.service.gateway.state import Options
 from comfybridge.service.rollout import parse
 from comfybridge.simulator import Simulator
@@ -206,7 +209,9 @@ def test_changes_are_taken_over_whole_and_mistakes_are_not(postgres: str, tmp_pa
         assert problems[0]["en"].startswith("poster@2.json: it is no JSON")
         assert found.version("ann") == "1"
 
-        write(folder, poster_2=second(), rollout="poster: {stable: 2, share: {1: 200}}")
+        # In this order: what lies there in between is no good either.
+        write(folder, "poster: {stable: 2, share: {1: 200}}")
+        write(folder, poster_2=second())
         eventually(lambda: "poster.share.1" in found.told()["folder"]["problems"][0]["en"])
         assert found.version("ann") == "1"
 
@@ -278,6 +283,28 @@ def test_failing_version_is_rolled_back_once_and_stays_so(postgres: str, tmp_pat
 
         write(folder, "poster: {stable: 1, share: {2: 100}}")
         eventually(lambda: found.version(user) == "2")
+
+
+def test_what_was_read_last_is_known_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter(({"poster": frozenset({"2"})}, {}))
+
+    async def read_twice(connection: Any) -> Offering:
+        offering, is_answered = Offering(), asyncio.Event()
+
+        async def barred(*_: Any) -> dict[str, frozenset[str]]:
+            if answer := next(answers):
+                await is_answered.wait()
+            return answer
+
+        monkeypatch.setattr(trials, "barred", barred)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(2):
+                tasks.create_task(offering.read_barred(connection))
+                await asyncio.sleep(0)
+            is_answered.set()
+        return offering
+
+    assert asyncio.run(read_twice(None)).barred == {}
 
 
 def test_stable_version_that_fails_is_told_once(postgres: str, tmp_path: Path, folder: Path) -> None:

@@ -47,6 +47,7 @@ class Offering:
     _unkept: Files | None = None
     _told: set[str] = field(default_factory=set)
     _begun: set[tuple[str, str]] = field(default_factory=set)
+    _reading: asyncio.Lock = field(default_factory=asyncio.Lock)
     _checked: tuple[Templates | None, Classes | None] = (None, None)
 
     def version(self, name: str, caller: Caller, user: str) -> Version | None:
@@ -127,9 +128,9 @@ class Offering:
                 if (name, digest) not in self._begun:
                     await trials.begin(connection, name, rollouts[name])
                     self._begun.add((name, digest))
-            self.barred = await trials.barred(connection, digests)
+            await self.read_barred(connection)
             if await trials.judge(connection, rollouts):
-                self.barred = await trials.barred(connection, digests)
+                await self.read_barred(connection)
         if self.folder is not None:
             await fleet.refresh()
             checked, classes = self._checked
@@ -137,6 +138,11 @@ class Offering:
                 self._checked = (held, fleet.classes)
                 self.graphs, self.lacking = await asyncio.to_thread(_converted, held, fleet.classes)
                 self._tell_lacking()
+
+    async def read_barred(self, connection: AsyncConnection) -> None:
+        """Read what is rolled back; one after the other, so that what was read first is not what is known last."""
+        async with self._reading:
+            self.barred = await trials.barred(connection, self.held.digests)
 
     async def _keep_files(self, connection: AsyncConnection, folder: Path) -> None:
         """Keep what was read for those who start on a folder that is broken, or take what was kept."""

@@ -42,8 +42,7 @@ async def post_versions(request: web.Request) -> web.Response:
         return admins_only()
     template, version, action = await _wanted(request)
     offering = state.offering
-    held = offering.held
-    rollout = held.rollouts.get(template)
+    rollout = offering.held.rollouts.get(template)
     if rollout is None or version not in rollout.candidates:
         return _not_found(f"{template}@{version} is not on trial by rollout.yaml.")
     async with state.pool.connection() as connection:
@@ -51,7 +50,7 @@ async def post_versions(request: web.Request) -> web.Response:
             is_done = await trials.resume(connection, template, version, rollout.digest)
         else:
             is_done = await trials.roll_back(connection, template, version, rollout, _BY_HAND, Figures())
-        offering.barred = await trials.barred(connection, held.digests)
+        await offering.read_barred(connection)
     if not is_done:
         what = "is not rolled back" if action == "resume" else "is rolled back already"
         return _not_found(f"{template}@{version} {what}.")
