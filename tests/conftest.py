@@ -7,13 +7,15 @@ import pytest
 from comfybridge.simulator import Simulator
 
 try:
-    from hypothesis import settings
+    from hypothesis import HealthCheck, settings
 except ImportError:  # inside Dify's engine, whose tests do without
     pass
 else:
-    # What a single example takes is the machine's affair: it may stall.
-    settings.register_profile("patient", deadline=None)
-    settings.load_profile("patient")
+    # What a single example takes is the machine's affair: it may stall. The same examples each time, so that a change
+    # is judged by what it changes; `--hypothesis-profile searching` looks for others.
+    settings.register_profile("same", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    settings.register_profile("searching", deadline=None, max_examples=500)
+    settings.load_profile("same")
 
 
 @pytest.fixture
