@@ -187,7 +187,7 @@ class TestExitStatus:
 
     def test_late_job_tells_how_to_get_it(self, server: Simulator, capsys: pytest.CaptureFixture[str]) -> None:
         server.hold()
-        assert main(["generate", "a fox", *SMALL, "--timeout", "0.5"]) == 6
+        assert main(["generate", "a fox", *SMALL, "--timeout", "4"]) == 6
         told = capsys.readouterr().err
         server.release()
 

@@ -100,7 +100,7 @@ class TestCtrlC:
 
     def test_earlier_job_is_left_alone(self, comfyui: Simulator) -> None:
         comfyui.hold()
-        with started("generate", "a fox", *SMALL, "--server", comfyui.url, "--timeout", "0.5") as first:
+        with started("generate", "a fox", *SMALL, "--server", comfyui.url, "--timeout", "4") as first:
             first.communicate(timeout=PATIENCE_S)
         (prompt_id,) = comfyui.running
         asked = comfyui.count("GET", "/queue")

@@ -520,7 +520,7 @@ class TestLog:
         comfyui.hold(queued=True)
         job = jobs.queue(client, filled(graph()), {}, Deadline(10), {}, None)
         with pytest.raises(TimedOut):
-            list(collecting.collect([job.prompt_id], Pool([client]), deadline=Deadline(2)))
+            list(collecting.collect([job.prompt_id], Pool([client]), deadline=Deadline(3)))
 
         assert len(lines()) == 1
 

@@ -99,7 +99,7 @@ class TestCollect:
         (job,) = submit(client)
 
         with pytest.raises(TimedOut):
-            collect(client, job.prompt_id, timeout_s=2)
+            collect(client, job.prompt_id, timeout_s=3)
 
         assert client.is_queued(job.prompt_id, Deadline(5))
 
@@ -182,9 +182,9 @@ class TestAfterTimeout:
         _, client = slow
 
         with pytest.raises(TimedOut, match="goes on in ComfyUI: collect it later by get_result") as kept:
-            generate(client, "kept", 0.5)
+            generate(client, "kept", 3)
         with pytest.raises(TimedOut, match="cancelled as after_timeout says") as stopped:
-            generate(client, "stopped", 0.5, keeps_on=False)
+            generate(client, "stopped", 3, keeps_on=False)
 
         assert client.is_queued(kept.value.prompt_id or "", Deadline(5))
         assert client.queued(stopped.value.prompt_id or "", Deadline(5)) is None

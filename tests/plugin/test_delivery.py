@@ -124,7 +124,7 @@ FAULTS: dict[str, tuple[Any, Mapping[str, Any]]] = {
     "answer lost": (DropConnection(path="/prompt", method="POST", after_accepting=True), {}),
     "no picture": (NoOutput(), {}),
     "picture that is none": (Respond(path="/view", body=b"x"), {}),
-    "too late": (None, {"timeout": 1}),
+    "too late": (None, {"timeout": 4}),
 }
 
 

@@ -226,7 +226,7 @@ def test_deadline_passes_while_the_job_goes_on(daemon: PluginDaemon) -> None:
     with Simulator(work=60.0) as comfyui:
         with pytest.raises(PluginError) as raised:
             daemon.call_tool(
-                "comfyui", "text2image", {"prompt": "fox", "timeout": 1}, credentials={"base_url": comfyui.url}
+                "comfyui", "text2image", {"prompt": "fox", "timeout": 4}, credentials={"base_url": comfyui.url}
             )
         failure = read_failure(raised.value.message)
         queue = get(f"{comfyui.url}/queue")

@@ -91,7 +91,7 @@ ENDINGS: dict[str, tuple[Any, Mapping[str, Any], Mapping[str, Any], str]] = {
         "rejected",
     ),
     "answer lost": (DropConnection(path="/prompt", method="POST", after_accepting=True), {}, {}, "lost"),
-    "late": (None, {}, {"timeout": 1}, "timed_out"),
+    "late": (None, {}, {"timeout": 4}, "timed_out"),
     "wrong address": (None, {"base_url": with_secrets("http://comfyui.invalid")}, {}, "failed"),
     "address with a password": (None, {"base_url": f"http://fox:{PASSWORD}@comfyui.invalid"}, {}, "failed"),
     "password that ends the address": (None, {"base_url": f"http://fox:1/{PASSWORD}@comfyui:8188"}, {}, "rejected"),
@@ -277,7 +277,7 @@ def test_each_state_of_a_job_is_one_line(daemon: PluginDaemon, comfyui: Simulato
 @pytest.mark.parametrize("outcome", ["failed", "cancelled", "timed_out"])
 def test_other_ends_are_one_line_too(daemon: PluginDaemon, comfyui: Simulator, outcome: str) -> None:
     credentials = {"base_url": comfyui.url}
-    parameters = {"prompt": PROMPT, "template": "sd15", "timeout": 1 if outcome == "timed_out" else 60}
+    parameters = {"prompt": PROMPT, "template": "sd15", "timeout": 4 if outcome == "timed_out" else 60}
     if outcome == "failed":
         comfyui.inject(NodeFailure(node="KSampler", message=PROMPT))
     else:

@@ -205,7 +205,7 @@ def test_picture_that_cannot_be_edited_is_a_400(server: Server) -> None:
     for data, name in ((broken(), "sound.png"), (png(), "torn.png"), (huge(), "sound.png")):
         reference = json.dumps({"filename": name, "type": "input"})
         assert server.upload("painted.png", data, "/upload/mask", original_ref=reference).status_code == 400
-    form = {"prompt": "a tree", "model": "dall-e-2", "timeout": "1"}
+    form = {"prompt": "a tree", "model": "dall-e-2", "timeout": "4"}
     for data in (broken(), huge()):
         assert server.post("/v1/images/edits", files={"image": ("a.png", data)}, data=form).status_code == 400
 

@@ -241,7 +241,7 @@ def test_failed_node_is_told_and_not_tried_again_by_the_client(client: OpenAI, c
 def test_job_goes_on_when_the_time_is_over(client: OpenAI, server: Server, comfyui: Simulator) -> None:
     comfyui.hold()
     with pytest.raises(openai.InternalServerError, match="It goes on") as caught:
-        client.images.generate(prompt="a lake", extra_body={"timeout": 1})
+        client.images.generate(prompt="a lake", extra_body={"timeout": 4})
     assert caught.value.status_code == 504
     (prompt_id,) = eventually(lambda: server.queued()[0])
     assert f"prompt_id {prompt_id}" in str(caught.value)

@@ -128,7 +128,7 @@ def test_agent_draws_and_shows_pictures(document: dict[str, Any]) -> None:
 
 def test_job_that_takes_longer_is_asked_for_later(document: dict[str, Any], url: str, comfyui: Simulator) -> None:
     comfyui.hold()
-    begun = call(document, "generate_image", prompt="a lake", timeout=1).json()
+    begun = call(document, "generate_image", prompt="a lake", timeout=4).json()
     assert begun["status"] in ("queued", "running")
     assert begun["prompt_id"] in begun["message"]
 
