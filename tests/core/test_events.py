@@ -37,9 +37,9 @@ def submit(client: Client, listener: Listener, deadline: Deadline, prompt_id: st
 
 
 def until(listener: Listener, is_last: Callable[[Heard], bool]) -> list[Heard]:
-    """The frames up to one, at most five seconds long."""
+    """The frames up to one."""
     frames: list[Heard] = []
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while time.monotonic() < end:
         frame = listener.wait(0.5)
         if frame is not None:
