@@ -583,7 +583,7 @@ def descriptors_at_rest(process: psutil.Process) -> int:
 
 
 def settle(is_settled: Callable[[], bool]) -> None:
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while not is_settled() and time.monotonic() < end:
         threading.Event().wait(0.02)
 

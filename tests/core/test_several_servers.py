@@ -70,7 +70,7 @@ def order(pool: Pool, deadline: Deadline) -> list[str]:
 
 def until(is_so: Callable[[], bool]) -> None:
     """What happens in a thread of its own is waited for."""
-    end = time.monotonic() + 5
+    end = time.monotonic() + 20
     while not is_so():
         assert time.monotonic() < end
         threading.Event().wait(0.01)
