@@ -1,5 +1,7 @@
 """What a fleet tells of itself: /metrics, /health, /ready, whether a worker lives, and alerts."""
 
+import asyncio
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +19,7 @@ from comfybridge.service import keys
 from comfybridge.service.alerting import Alerts, Thresholds
 from comfybridge.service.database import as_json
 from comfybridge.service.gateway import keyring
+from comfybridge.service.gateway.health import in_time
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
 from tests.contract.server import Server, eventually
@@ -206,6 +209,21 @@ def test_ready_says_why_not(
             assert requests.get(f"{address}/metrics", timeout=60).status_code == 401
             outside.execute(f"ALTER DATABASE {name} ALLOW_CONNECTIONS true".encode())
             eventually(lambda: reasons() == ["tables"])
+
+
+def test_database_that_answers_nothing_is_not_waited_for() -> None:
+    async def asked() -> str:
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        # As psycopg does: it waits for what the server says to that.
+        await asyncio.Event().wait()
+        return "an answer"
+
+    async def waited_for() -> str | None:
+        async with asyncio.timeout(30):
+            return await in_time(asked(), 0.01)
+
+    assert asyncio.run(waited_for()) is None
 
 
 def test_store_that_cannot_be_written_is_told(url: str, tmp_path: Path) -> None:

@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable
-from typing import TypeAlias, TypeVar
+from collections.abc import Coroutine
+from typing import Any, TypeAlias, TypeVar
 
 from aiohttp import web
 
@@ -60,13 +60,20 @@ class Readiness:
 READINESS = web.AppKey("readiness", Readiness)
 
 
-async def in_time(asked: Awaitable[Found], patience_s: float = _PATIENCE_S) -> Found | None:
-    """What was asked of the database or the store; ``None`` when it is away, or takes longer."""
+async def in_time(asked: Coroutine[Any, Any, Found], patience_s: float = _PATIENCE_S) -> Found | None:
+    """What was asked of the database or the store; ``None`` when it is away, or takes longer.
+
+    What takes longer is told to end, and not waited for: psycopg first asks the server whether it may.
+    """
+    asking = asyncio.create_task(asked)
+    asking.add_done_callback(lambda task: task.cancelled() or task.exception())
     try:
-        async with asyncio.timeout(patience_s):
-            return await asked
-    except (*DATABASE_FAULTS, TimeoutError):
+        done, _ = await asyncio.wait((asking,), timeout=patience_s)
+        return asking.result() if done else None
+    except DATABASE_FAULTS:
         return None
+    finally:
+        asking.cancel()
 
 
 async def get_health(_request: web.Request) -> web.Response:
