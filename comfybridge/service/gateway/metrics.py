@@ -20,7 +20,7 @@ from comfybridge.service.gateway.state import STATE
 
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-_PATIENCE_S = 6.0
+_PATIENCE_S = 5.0
 """Together with finding out whose key it is, less than the 10 s after which Prometheus gives up."""
 _OWN = "This process's own: scrape every gateway."
 
