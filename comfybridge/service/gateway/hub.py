@@ -245,8 +245,7 @@ class Hub:
         self._told[prompt_id] = None
         if len(self._told) > _MOST_TOLD:
             del self._told[next(iter(self._told))]
-        if owner in self._open:
-            self._open[owner].pop(prompt_id, None)
+        self._open.get(owner, {}).pop(prompt_id, None)
         changes = self.recent.changes
         history = None
         if (found := await rows.ended(self._pool, owner, prompt_id)) is not None:
