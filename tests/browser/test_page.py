@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from comfybridge.service.gateway.state import Options
 from tests.browser.fleet import ADMIN, ANNA, Service, sent, service
 from tests.contract import graphs
-from tests.contract.server import eventually
+from tests.contract.server import Server, eventually
 from tests.service.running import folder
 
 Opened = Callable[..., Page]
@@ -30,6 +30,16 @@ def release(fleet: Service) -> None:
 
 def are(fleet: Service, state: str, count: int) -> bool:
     return bool(fleet.one("SELECT count(*) FROM jobs WHERE state = %s", state) == count)
+
+
+def boats(page: Page, anna: Server, seed: int) -> tuple[Locator, str]:
+    """Seven jobs, of which five wait: their rows, when they move no more, and the last one's prompt_id."""
+    *_, last = [sent(anna, f"boat {number}", seed=seed + number) for number in range(7)]
+    rows = page.locator(".waiting .row")
+    expect(rows).to_have_count(5)
+    # Those that wait in the ComfyUIs' own queues are listed first: rows move until they do.
+    expect(rows.nth(1).locator(".facts")).to_contain_text("next on")
+    return rows, last
 
 
 def scrolls_sideways(page: Page) -> bool:
@@ -200,12 +210,7 @@ def test_keyboard_alone_and_focus_stays_near(fleet: Service, opened: Opened) -> 
     page = opened(fleet.url, ANNA)
     hold(fleet)
     with closing(fleet.server(ANNA)) as anna:
-        for number in range(7):
-            sent(anna, f"boat {number}", seed=800 + number)
-        rows = page.locator(".waiting .row")
-        expect(rows).to_have_count(5)
-        # Those that wait in the ComfyUIs' own queues are listed first: rows move until they do.
-        expect(rows.nth(1).locator(".facts")).to_contain_text("next on")
+        rows, _ = boats(page, anna, seed=800)
         rows.nth(3).get_by_role("button").focus()
         page.keyboard.press("Enter")
         expect(rows).to_have_count(4)
@@ -216,11 +221,7 @@ def test_focus_stays_with_a_row_that_moves(fleet: Service, opened: Opened) -> No
     page = opened(fleet.url, ANNA)
     hold(fleet)
     with closing(fleet.server(ANNA)) as anna:
-        for number in range(7):
-            last = sent(anna, f"boat {number}", seed=820 + number)
-        rows = page.locator(".waiting .row")
-        expect(rows).to_have_count(5)
-        expect(rows.nth(1).locator(".facts")).to_contain_text("next on")
+        rows, last = boats(page, anna, seed=820)
         rows.nth(4).get_by_role("button").focus()
         fleet.connection.execute("UPDATE jobs SET number = -1 WHERE prompt_id = %s", (last,))
         expect(rows.nth(2).locator(".name")).to_have_text("boat 6")

@@ -3,6 +3,8 @@
 import asyncio
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import psycopg
@@ -16,8 +18,21 @@ from comfybridge.service.gateway.app import LOOPS, build
 from comfybridge.service.gateway.hub import Hub
 from comfybridge.simulator import Simulator
 from tests.contract import graphs
-from tests.contract.server import Server, eventually, kinds
+from tests.contract.server import Server, Socket, eventually, kinds
 from tests.service.running import alone, database, gateway, service
+
+
+@contextmanager
+def held(postgres: str, store: Path) -> Iterator[tuple[Simulator, psycopg.Connection, Socket, str]]:
+    """A job that runs until its server is released: the server, a connection, its client's socket, its prompt_id."""
+    with alone(postgres, store) as (comfyui, _, address, connection), closing(Server(address)) as server:
+        eventually(lambda: "SaveImage" in server.get("/object_info/SaveImage").json())
+        comfyui.hold()
+        with server.connect() as sock:
+            prompt_id = server.submit(graphs.solid(), client_id=sock.client_id)
+            eventually(lambda: server.queued()[0] == [prompt_id])
+            yield comfyui, connection, sock, prompt_id
+        comfyui.release()
 
 
 def test_prompt_comes_back_as_a_picture(postgres: str, tmp_path: Path) -> None:
@@ -34,24 +49,15 @@ def test_end_without_news_is_found_and_told_once(postgres: str, tmp_path: Path) 
         UPDATE jobs SET state = 'ended', outcome = 'succeeded', lease_until = NULL, ended = now(),
             history = '{"outputs": {}, "status": {"messages": [["execution_success", {}]]}, "meta": {}}'
     """
-    with alone(postgres, tmp_path) as (comfyui, _, address, connection):
-        server = Server(address)
-        eventually(lambda: "SaveImage" in server.get("/object_info/SaveImage").json())
-        comfyui.hold()
-        with server.connect() as sock:
-            prompt_id = server.submit(graphs.solid(), client_id=sock.client_id)
-            eventually(lambda: server.queued()[0] == [prompt_id])
+    with held(postgres, tmp_path) as (_, connection, sock, prompt_id):
+        connection.execute(end)
 
-            connection.execute(end)
-
-            told = kinds(sock.to_the_end(prompt_id))
-            for channel, of in ((ENDED, prompt_id), (QUEUED, "another")):
-                news = json.dumps({"prompt_id": of, "owner": "", "client_id": sock.client_id})
-                connection.execute("SELECT pg_notify(%s, %s)", (channel, news))
-            told += kinds(sock.until(lambda frame: frame == status(1)))
+        told = kinds(sock.to_the_end(prompt_id))
+        for channel, of in ((ENDED, prompt_id), (QUEUED, "another")):
+            news = json.dumps({"prompt_id": of, "owner": "", "client_id": sock.client_id})
+            connection.execute("SELECT pg_notify(%s, %s)", (channel, news))
+        told += kinds(sock.until(lambda frame: frame == status(1)))
         assert told.count("execution_success") == 1
-        comfyui.release()
-        server.close()
 
 
 def test_look_that_is_older_than_the_news_ends_nothing(
@@ -68,19 +74,12 @@ def test_look_that_is_older_than_the_news_ends_nothing(
 
     monkeypatch.setattr(Hub, "_open_of", looked)
     monkeypatch.setattr(hub, "_LOOK_EVERY_S", 0.05)
-    with alone(postgres, tmp_path) as (comfyui, _, address, _connection):
-        server = Server(address)
-        eventually(lambda: "SaveImage" in server.get("/object_info/SaveImage").json())
-        comfyui.hold()
-        with server.connect() as sock:
-            prompt_id = server.submit(graphs.solid(), client_id=sock.client_id)
-            eventually(lambda: server.queued()[0] == [prompt_id])
-            is_old.set()
-            eventually(lambda: not is_old.is_set())
-            comfyui.release()
+    with held(postgres, tmp_path) as (comfyui, _, sock, prompt_id):
+        is_old.set()
+        eventually(lambda: not is_old.is_set())
+        comfyui.release()
 
-            assert "execution_success" in kinds(sock.to_the_end(prompt_id))
-        server.close()
+        assert "execution_success" in kinds(sock.to_the_end(prompt_id))
 
 
 def test_long_queue_is_told_whole_and_in_its_order(postgres: str, tmp_path: Path) -> None:
